@@ -1,0 +1,1 @@
+//! The only owner of the store: serves objects over gRPC and the Kubernetes REST API on one TLS port.

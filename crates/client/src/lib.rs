@@ -1,0 +1,1 @@
+//! Typed client over gRPC, informer cache, work queue, event recorder.

@@ -1,0 +1,1 @@
+//! What every daemon shares: main(), logging, TLS, health, metrics, shutdown, named tasks, backoff.

@@ -1,0 +1,1 @@
+//! Turns Services into nftables maps.

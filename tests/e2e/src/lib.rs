@@ -1,0 +1,1 @@
+//! Real binaries, real Docker Engine, real kubectl.
