@@ -1,12 +1,21 @@
 //! What an object of the Kubernetes API is: group, version and kind; metadata; Status. No I/O, no async.
 //!
-//! Read on: [`meta`] for what every object has, [`status`] for how an error is told, [`gvk`] for names, [`selector`]
-//! for which objects are meant, [`quantity`] for amounts.
+//! Read on: [`registry`] for which resources there are, [`schema`] for what their fields are, [`codec`] for how bytes
+//! become a document, [`kinds`] for what a kind needs beyond its schema, [`meta`] for what every object has,
+//! [`status`] for how an error is told, [`gvk`] for names, [`selector`] for which objects are meant, [`quantity`] for
+//! amounts.
 
+pub mod codec;
+pub mod encode;
+pub mod field;
 pub mod gvk;
 pub mod intstr;
+pub mod kinds;
 pub mod meta;
+pub mod object;
 pub mod quantity;
+pub mod registry;
+pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod time;

@@ -180,7 +180,7 @@ pub struct Status {
     pub reason: Option<Reason>,
     /// What it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
     /// The HTTP status code.
     #[serde(default)]
     pub code: u16,
@@ -204,7 +204,7 @@ impl Status {
     /// The same with details.
     #[must_use]
     pub fn with_details(mut self, details: Details) -> Self {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -240,10 +240,8 @@ impl Status {
     /// The server failed; `why` reaches the client.
     pub fn internal(why: impl fmt::Display) -> Self {
         let mut status = Self::failure(Reason::InternalError, format!("Internal error occurred: {why}"));
-        status.details = Some(Details {
-            causes: vec![Cause { message: why.to_string(), ..Cause::default() }],
-            ..Details::default()
-        });
+        let causes = vec![Cause { message: why.to_string(), ..Cause::default() }];
+        status.details = Some(Box::new(Details { causes, ..Details::default() }));
         status
     }
 
