@@ -3,7 +3,7 @@
 //! Read on: [`registry`] for which resources there are, [`schema`] for what their fields are, [`codec`] for how bytes
 //! become a document, [`kinds`] for what a kind needs beyond its schema, [`meta`] for what every object has,
 //! [`status`] for how an error is told, [`gvk`] for names, [`selector`] for which objects are meant, [`quantity`] for
-//! amounts.
+//! amounts, [`patch`] for how a document is changed.
 
 pub mod codec;
 pub mod encode;
@@ -13,7 +13,10 @@ pub mod intstr;
 pub mod kinds;
 pub mod meta;
 pub mod object;
+pub mod patch;
 pub mod quantity;
+#[cfg(test)]
+mod reference;
 pub mod registry;
 pub mod schema;
 pub mod selector;

@@ -1,0 +1,133 @@
+//! JSON patch (RFC 6902): a list of operations, each at a path.
+//!
+//! Beyond the standard, as Kubernetes has it: an index may count from the end (`/spec/containers/-1`), and a test for
+//! null passes where there is nothing.
+
+use json_patch::PatchOperation;
+use json_patch::jsonptr::{Pointer, PointerBuf, Token};
+use serde_json::Value;
+
+use crate::status::{Reason, Status};
+
+/// So many operations are taken at once, no more.
+const MAX_OPERATIONS: usize = 10_000;
+
+/// Reads the body of a JSON patch.
+pub fn decode(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
+    let operations: Vec<PatchOperation> =
+        serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?;
+    if operations.len() > MAX_OPERATIONS {
+        let message = format!(
+            "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            operations.len()
+        );
+        return Err(Status::failure(Reason::RequestEntityTooLarge, message));
+    }
+    Ok(operations)
+}
+
+/// Applies `operations` in order. When one of them cannot be done, the Status does not say which: nor does that of
+/// Kubernetes.
+pub fn apply(document: &mut Value, operations: Vec<PatchOperation>) -> Result<(), Status> {
+    for mut operation in operations {
+        if let PatchOperation::Test(test) = &operation
+            && test.value.is_null()
+            && test.path.resolve(document).is_err()
+        {
+            continue;
+        }
+        for path in paths(&mut operation) {
+            count_from_end(document, path);
+        }
+        json_patch::patch_unsafe(document, std::slice::from_ref(&operation))
+            .map_err(|_| super::rejected())?;
+    }
+    Ok(())
+}
+
+fn paths(operation: &mut PatchOperation) -> Vec<&mut PointerBuf> {
+    match operation {
+        PatchOperation::Add(add) => vec![&mut add.path],
+        PatchOperation::Remove(remove) => vec![&mut remove.path],
+        PatchOperation::Replace(replace) => vec![&mut replace.path],
+        PatchOperation::Move(mv) => vec![&mut mv.from, &mut mv.path],
+        PatchOperation::Copy(copy) => vec![&mut copy.from, &mut copy.path],
+        PatchOperation::Test(test) => vec![&mut test.path],
+    }
+}
+
+/// Turns a last `-1` into the index of the last element, and so on.
+fn count_from_end(document: &Value, path: &mut PointerBuf) {
+    let pointer: &Pointer = path;
+    let Some((parent, last)) = pointer.split_back() else { return };
+    let back = last.decoded().strip_prefix('-').and_then(|digits| digits.parse::<usize>().ok());
+    let Some(back) = back.filter(|back| *back > 0) else { return };
+    let Ok(Value::Array(items)) = parent.resolve(document) else { return };
+    if let Some(index) = items.len().checked_sub(back) {
+        *path = parent.with_trailing_token(Token::from(index));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn patched(document: Value, patch: Value) -> Result<Value, Status> {
+        let mut document = document;
+        apply(&mut document, decode(patch.to_string().as_bytes())?)?;
+        Ok(document)
+    }
+
+    #[test]
+    fn operations_change_the_document_in_order() {
+        for (document, patch, expected) in [
+            (json!({"a": {}}), json!([{"op": "add", "path": "/a/b", "value": 1}]), json!({"a": {"b": 1}})),
+            (
+                json!({"a": [1, 3]}),
+                json!([{"op": "add", "path": "/a/1", "value": 2}]),
+                json!({"a": [1, 2, 3]}),
+            ),
+            (json!({"a": [1]}), json!([{"op": "add", "path": "/a/-", "value": 2}]), json!({"a": [1, 2]})),
+            (json!({"a": [1, 2]}), json!([{"op": "remove", "path": "/a/-1"}]), json!({"a": [1]})),
+            (json!({"a": 1}), json!([{"op": "replace", "path": "/a", "value": 2}]), json!({"a": 2})),
+            (json!({"a": 1}), json!([{"op": "move", "from": "/a", "path": "/b"}]), json!({"b": 1})),
+            (json!({"a": 1}), json!([{"op": "copy", "from": "/a", "path": "/b"}]), json!({"a": 1, "b": 1})),
+            (json!({"a/b": 1}), json!([{"op": "test", "path": "/a~1b", "value": 1}]), json!({"a/b": 1})),
+            (json!({}), json!([{"op": "test", "path": "/a/b", "value": null}]), json!({})),
+        ] {
+            assert_eq!(patched(document, patch.clone()).expect("it applies"), expected, "{patch}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_rejected_as_in_kubernetes() {
+        for operation in [
+            json!({"op": "test", "path": "/data/z", "value": "2"}),
+            json!({"op": "remove", "path": "/data/none"}),
+            json!({"op": "replace", "path": "/data/none", "value": 1}),
+            json!({"op": "add", "path": "/none/a", "value": 1}),
+            json!({"op": "remove", "path": "/list/-3"}),
+        ] {
+            let document = json!({"data": {"z": "1"}, "list": [1, 2]});
+            let status = patched(document, json!([operation])).expect_err("it is rejected");
+            assert_eq!(
+                serde_json::to_value(&status).expect("a status encodes"),
+                json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "reason": "Invalid",
+                    "message": "the server rejected our request due to an error in our request", "details": {},
+                    "code": 422})
+            );
+        }
+    }
+
+    #[test]
+    fn a_patch_that_is_none_is_a_bad_request() {
+        for body in ["{}", "[", r#"[{"op":"jump","path":"/a"}]"#, r#"[{"op":"add","path":"a","value":1}]"#] {
+            assert_eq!(decode(body.as_bytes()).expect_err(body).code, 400);
+        }
+        let many = vec![json!({"op": "remove", "path": "/a"}); MAX_OPERATIONS + 1];
+        assert_eq!(decode(json!(many).to_string().as_bytes()).expect_err("too many").code, 413);
+    }
+}
