@@ -1,4 +1,8 @@
 //! The gRPC contract, generated from /proto, and how a Kubernetes Status travels in it.
+//!
+//! Read on: /proto for the services and messages, [`status`] for how an error is told.
+
+pub mod status;
 
 /// Messages and services of package `coxswain.v1`; the comments in /proto are their documentation.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]

@@ -1,0 +1,147 @@
+//! The connection to the apiserver: one HTTP/2 channel with mutual TLS that is opened when it is first needed
+//! and opened anew whenever it has failed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use component::Kubeconfig;
+use rpc::v1::cluster_client::ClusterClient;
+use rpc::v1::resources_client::ResourcesClient;
+use rpc::v1::{self, BindRequest, Binding};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::{Api, ClientError, DynamicApi, GroupVersionResource, Resource, WriteOptions};
+
+/// How long a connection may take to be made: beyond it the apiserver is as good as away.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How often a silent connection is asked whether it still lives, and how long the answer may take. A watch on a
+/// dead connection would otherwise hear nothing for ever.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The largest message that is accepted. Objects are at most 1.5 MB or so; a chunk of a list holds several.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+
+/// A Status with many causes travels in a header.
+const MAX_HEADER_LIST: u32 = 128 * 1024;
+
+/// What one watch may have in flight, and one connection. Lists of megabytes stop at the 64 KB of the standard
+/// otherwise.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// A client of the apiserver. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    field_manager: Arc<str>,
+}
+
+impl Client {
+    /// A client that connects when it is first used. Must be called within a runtime.
+    pub fn connect(config: &Kubeconfig) -> Result<Self, ClientError> {
+        let mut endpoint = tune(Endpoint::from_shared(config.server.clone()).map_err(config_error)?);
+        if config.server.starts_with("https://") {
+            let mut tls = ClientTlsConfig::new();
+            if !config.certificate_authority.is_empty() {
+                tls = tls.ca_certificate(Certificate::from_pem(&config.certificate_authority));
+            }
+            if let Some(name) = &config.tls_server_name {
+                tls = tls.domain_name(name.clone());
+            }
+            if let Some(identity) = &config.identity {
+                tls = tls.identity(Identity::from_pem(&identity.certificate, &identity.key));
+            }
+            endpoint = endpoint.tls_config(tls).map_err(config_error)?;
+        }
+        Ok(Self::from_channel(endpoint.connect_lazy()))
+    }
+
+    /// A client over a channel made elsewhere (a duplex stream in tests).
+    pub fn from_channel(channel: Channel) -> Self {
+        Self { channel, field_manager: Arc::from("coxswain") }
+    }
+
+    /// The same client, whose writes are those of `name` in managedFields.
+    #[must_use]
+    pub fn with_field_manager(mut self, name: &str) -> Self {
+        self.field_manager = Arc::from(name);
+        self
+    }
+
+    /// Objects of a kind through its projection.
+    pub fn api<K: Resource>(&self) -> Api<K> {
+        Api::new(self.dynamic(GroupVersionResource::of::<K>()))
+    }
+
+    /// Objects of any resource as bytes.
+    pub fn dynamic(&self, resource: GroupVersionResource) -> DynamicApi {
+        DynamicApi::new(self.clone(), resource)
+    }
+
+    /// Binds many pods in one call: a result for each, in order.
+    pub async fn bind(&self, bindings: Vec<Binding>) -> Result<Vec<Result<(), ClientError>>, ClientError> {
+        let count = bindings.len();
+        let results = self.resources().bind(BindRequest { bindings }).await?.into_inner().results;
+        if results.len() != count {
+            return Err(ClientError::Protocol("as many results as bindings"));
+        }
+        let decode = |result: v1::BindResult| {
+            if result.status.is_empty() {
+                return Ok(());
+            }
+            let status = serde_json::from_slice(&result.status);
+            Err(status.map_or(ClientError::Protocol("a binding's status is a Status"), ClientError::Status))
+        };
+        Ok(results.into_iter().map(decode).collect())
+    }
+
+    /// What this cluster is.
+    pub async fn cluster_info(&self) -> Result<v1::InfoResponse, ClientError> {
+        Ok(ClusterClient::new(self.channel.clone()).info(v1::InfoRequest {}).await?.into_inner())
+    }
+
+    /// Has the certificates of a node's daemons signed.
+    pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, ClientError> {
+        Ok(ClusterClient::new(self.channel.clone()).join(request).await?.into_inner())
+    }
+
+    /// The channel, for services that have no wrapper here.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub(crate) fn resources(&self) -> ResourcesClient<Channel> {
+        ResourcesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    pub(crate) fn write_options(&self, options: &WriteOptions) -> Option<v1::WriteOptions> {
+        let manager = if options.field_manager.is_empty() {
+            self.field_manager.to_string()
+        } else {
+            options.field_manager.clone()
+        };
+        Some(v1::WriteOptions {
+            dry_run: options.dry_run,
+            field_manager: manager,
+            field_validation: options.field_validation.clone(),
+        })
+    }
+}
+
+fn tune(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(false)
+        .http2_max_header_list_size(MAX_HEADER_LIST)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+}
+
+fn config_error(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {
+    ClientError::Config(Box::new(error))
+}

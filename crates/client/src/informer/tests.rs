@@ -1,0 +1,1 @@
+//! The informer against a scripted source, on paused time.
