@@ -155,9 +155,14 @@ pub struct Details {
     pub retry_after_seconds: i32,
 }
 
-/// The list metadata that a Status carries; always empty from us.
+/// The list metadata that a Status carries.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListMeta {}
+#[serde(default)]
+pub struct ListMeta {
+    /// Where a list can go on that is too old to go on consistently; else empty.
+    #[serde(rename = "continue", skip_serializing_if = "String::is_empty")]
+    pub continue_token: String,
+}
 
 /// `metav1.Status`, as an error. Successes (a deletion's answer) are built where they are sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,7 +172,7 @@ pub struct Status {
     pub kind: String,
     /// Always `v1`.
     pub api_version: String,
-    /// Always empty.
+    /// Almost always empty.
     #[serde(default)]
     pub metadata: ListMeta,
     /// `Failure` (or `Success`).
@@ -192,7 +197,7 @@ impl Status {
         Self {
             kind: "Status".to_owned(),
             api_version: "v1".to_owned(),
-            metadata: ListMeta {},
+            metadata: ListMeta::default(),
             status: "Failure".to_owned(),
             message: message.into(),
             reason: Some(reason),

@@ -1,0 +1,106 @@
+//! What a kind does beside being stored: what the server fills in, allocates and gives back.
+//!
+//! One file for each kind that does something. The pipeline calls the hooks in this order: `admit_*` before the
+//! object is validated (fields that others would have to fill in), `allocate_*` once it is valid (addresses and
+//! ports, kept only if the write succeeds), `release` when it is gone.
+
+mod allocator;
+mod namespace;
+pub(crate) mod pod;
+mod priority;
+mod secret;
+mod service;
+
+use std::sync::Arc;
+
+use api::registry::ResourceDef;
+use api::status::{Details, Reason, Status};
+use serde_json::Value;
+use store::Snapshot;
+
+use self::service::{Reservation, Services};
+
+/// The hooks of all kinds, and what they remember.
+pub(crate) struct Kinds {
+    services: Arc<Services>,
+}
+
+/// What an object took; given back unless it is kept.
+#[must_use]
+pub(crate) struct Allocated(Option<Reservation>);
+
+impl Allocated {
+    /// The write has succeeded.
+    pub(crate) fn keep(self) {
+        if let Some(reservation) = self.0 {
+            reservation.keep();
+        }
+    }
+}
+
+impl Kinds {
+    /// Learns from the stored objects what is taken.
+    pub(crate) fn rebuild(snapshot: &Snapshot) -> Self {
+        Self { services: Arc::new(Services::rebuild(snapshot)) }
+    }
+
+    /// Fills in a new object before it is validated.
+    pub(crate) fn admit_create(&self, snapshot: &Snapshot, def: &ResourceDef, object: &mut Value) -> Result<(), Status> {
+        match &*def.bucket {
+            "pods" => pod::admit_create(snapshot, object)?,
+            "namespaces" => namespace::admit_create(object),
+            "secrets" => secret::take_string_data(object),
+            "services" => service::admit_create(object),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Fills in a changed object before it is validated.
+    pub(crate) fn admit_update(&self, def: &ResourceDef, new: &mut Value, old: &Value) {
+        match &*def.bucket {
+            "namespaces" => namespace::admit_update(new, old),
+            "secrets" => secret::take_string_data(new),
+            "services" => service::admit_update(new, old),
+            "pods" => pod::admit_update(new, old),
+            _ => {}
+        }
+    }
+
+    /// Takes what a new, valid object needs.
+    pub(crate) fn allocate_create(&self, def: &ResourceDef, object: &mut Value) -> Result<Allocated, Status> {
+        match &*def.bucket {
+            "services" => self.services.allocate_create(object).map(|taken| Allocated(Some(taken))),
+            _ => Ok(Allocated(None)),
+        }
+    }
+
+    /// Takes what a changed, valid object needs; once kept, gives back what it needs no more.
+    pub(crate) fn allocate_update(&self, def: &ResourceDef, new: &mut Value, old: &Value) -> Result<Allocated, Status> {
+        match &*def.bucket {
+            "services" => self.services.allocate_update(new, old).map(|taken| Allocated(Some(taken))),
+            _ => Ok(Allocated(None)),
+        }
+    }
+
+    /// Gives back what an object had that is gone now.
+    pub(crate) fn release(&self, def: &ResourceDef, last: &Value) {
+        if &*def.bucket == "services" {
+            self.services.release(last);
+        }
+    }
+
+    /// Whether the object may be deleted at all.
+    pub(crate) fn may_delete(&self, def: &ResourceDef, name: &str) -> Result<(), Status> {
+        if &*def.bucket == "namespaces" { namespace::may_delete(name) } else { Ok(()) }
+    }
+}
+
+/// A refusal by one of the hooks.
+fn forbidden(plural: &str, name: &str, why: &str) -> Status {
+    Status::failure(Reason::Forbidden, format!("{plural} \"{name}\" is forbidden: {why}")).with_details(Details {
+        name: name.to_owned(),
+        kind: plural.to_owned(),
+        ..Details::default()
+    })
+}

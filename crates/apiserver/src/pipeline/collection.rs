@@ -1,0 +1,73 @@
+//! Deletecollection: every deletion is planned on one snapshot, and the writes go to the store in groups.
+
+use std::sync::Arc;
+
+use store::{Entry, Key, WriteError};
+
+use super::delete::{self, Plan};
+use super::selection::Selection;
+use super::types::{Answer, DeleteOptions, DeletedCollection, ListOptions, RequestContext, Target};
+use super::{Pipeline, object};
+
+/// How many objects are planned and written in one group: enough to share a sync, few enough to hold in memory.
+const GROUP: usize = 256;
+
+impl Pipeline {
+    /// Deletes every object that the selectors of `selected` select.
+    pub async fn delete_collection(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        selected: &ListOptions,
+        options: &DeleteOptions,
+    ) -> Answer<DeletedCollection> {
+        self.allowed(context, "deletecollection", target)?;
+        let selection = Selection::parse(target, &selected.label_selector, &selected.field_selector)?;
+        let page = self.page(target, &selection, selected)?;
+        for group in page.entries.chunks(GROUP) {
+            self.delete_group(context, target, group, options).await?;
+        }
+        Ok(DeletedCollection { def: page.def, revision: page.revision, entries: page.entries })
+    }
+
+    async fn delete_group(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        group: &[Arc<Entry>],
+        options: &DeleteOptions,
+    ) -> Answer<()> {
+        let def = &target.def;
+        let mut planned: Vec<(Key, Plan)> = Vec::with_capacity(group.len());
+        let mut writes = Vec::with_capacity(group.len());
+        for entry in group {
+            delete::check_preconditions(def, entry, options)?;
+            let plan = delete::plan(def, &object::stored(entry)?, options, context.now);
+            if let Some(write) = delete::to_write(entry, &plan) {
+                planned.push((entry.key.clone(), plan));
+                writes.push(write);
+            }
+        }
+        if options.dry_run {
+            return Ok(());
+        }
+        let results = self.inner.store.write_all(writes).await;
+        for ((key, plan), result) in planned.into_iter().zip(results) {
+            match result {
+                Ok(entry) => drop(self.deleted(def, entry, &plan)?),
+                Err(WriteError::PreconditionFailed { current: None }) => {}
+                // It has changed since the snapshot: it is deleted as it is now.
+                Err(WriteError::PreconditionFailed { .. }) => {
+                    let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
+                    let one = Target::object(def.clone(), namespace, &key.name);
+                    match self.remove(context.now, &one, options).await {
+                        Err(status) if !status.is_not_found() => return Err(status),
+                        _ => {}
+                    }
+                }
+                Err(error) => return Err(object::write_failed(&error)),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,171 @@
+//! Create: from a body to a stored object.
+
+use api::codec;
+use api::encode;
+use api::kinds;
+use api::registry::ResourceDef;
+use api::status::{Cause, Details, Reason, Status};
+use serde_json::Value;
+use store::{Change, Key, Precondition, Snapshot, Write, WriteError};
+
+use super::object::meta;
+use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
+use super::{Pipeline, fields, metadata, object, review};
+
+/// How often another suffix is tried where a generated name is taken.
+const GENERATE_TRIES: usize = 8;
+
+impl Pipeline {
+    /// Stores a new object, or does what its subresource stands for (binding, eviction).
+    pub async fn create(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        self.allowed(context, "create", target)?;
+        match target.subresource {
+            None => {}
+            Some(Subresource::Binding) => return self.create_binding(context, target, &body, options).await,
+            Some(Subresource::Eviction) => return self.evict(context, target, &body, options).await,
+            Some(_) => return Err(object::method_not_allowed()),
+        }
+        if review::is_review(&target.def) {
+            return self.review(context, target, &body, options);
+        }
+        if &*target.def.bucket == "bindings" {
+            return self.create_binding(context, target, &body, options).await;
+        }
+        let validation = options.field_validation.unwrap_or_default();
+        let decoded = codec::decode(&target.def, body.media, &body.bytes, validation)?;
+        self.create_document(context, target, decoded.object, decoded.warnings, options).await
+    }
+
+    /// Stores a document that is in the version of the request and has been checked against its schema.
+    pub(super) async fn create_document(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        mut document: Value,
+        warnings: Vec<String>,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let def = &target.def;
+        metadata::place(target, &mut document)?;
+        if target.name.is_some() {
+            metadata::named(target, &mut document)?;
+        }
+        let storage = self.registry().storage(def);
+        let snapshot = self.inner.store.snapshot();
+        self.check_namespace(&snapshot, target, &document)?;
+
+        codec::to_storage(def, &mut document);
+        metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
+        kinds::prepare_for_create(&storage, &mut document);
+        self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
+        fields::track_create(&storage, def, &mut document, context, options);
+
+        let prefix = match (meta(&document, "name"), meta(&document, "generateName")) {
+            ("", prefix) if !prefix.is_empty() => Some(prefix.to_owned()),
+            _ => None,
+        };
+        let tries = if prefix.is_some() { GENERATE_TRIES } else { 1 };
+        for last in (0..tries).rev().map(|left| left == 0) {
+            if let Some(prefix) = &prefix {
+                metadata::of(&mut document).insert("name".to_owned(), self.inner.names.generate(prefix).into());
+            }
+            match self.store_new(&snapshot, &storage, target, &mut document, options).await {
+                Err(status) if status.is_already_exists() && prefix.is_some() => {
+                    if last {
+                        return Err(cannot_generate(status));
+                    }
+                }
+                Err(status) => return Err(status),
+                Ok(mut written) => {
+                    written.object.warnings = warnings;
+                    return Ok(written);
+                }
+            }
+        }
+        Err(Status::internal("no name was tried"))
+    }
+
+    async fn store_new(
+        &self,
+        snapshot: &Snapshot,
+        storage: &ResourceDef,
+        target: &Target,
+        document: &mut Value,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let def = &target.def;
+        let name = meta(document, "name").to_owned();
+        let errors = kinds::validate(storage, document);
+        if !errors.is_empty() {
+            return Err(kinds::invalid(def, &name, &errors));
+        }
+        let namespace = if def.namespaced { target.namespace.as_deref().unwrap_or_default() } else { "" };
+        let key = Key::new(&object::bucket(def), namespace, &name);
+        let exists = || Status::already_exists(&def.group, &def.plural, &name);
+        if snapshot.get(&key).is_some() {
+            return Err(exists());
+        }
+        let allocated = self.inner.kinds.allocate_create(storage, document)?;
+        if options.dry_run {
+            return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });
+        }
+        let write =
+            Write { key, precondition: Precondition::Absent, change: Change::Put(object::template(document)) };
+        match self.inner.store.write(write).await {
+            Ok(entry) => {
+                allocated.keep();
+                Ok(Written { object: object::of_entry(def, entry)?, created: true })
+            }
+            Err(WriteError::PreconditionFailed { .. }) => Err(exists()),
+            Err(error) => Err(object::write_failed(&error)),
+        }
+    }
+
+    /// The namespace must exist, and must not be going away.
+    fn check_namespace(&self, snapshot: &Snapshot, target: &Target, document: &Value) -> Answer<()> {
+        if !target.def.namespaced {
+            return Ok(());
+        }
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        let Some(entry) = snapshot.get(&Key::new(&self.inner.buckets.namespaces, "", namespace)) else {
+            return Err(Status::not_found("", "namespaces", namespace));
+        };
+        if !header(entry).deleting {
+            return Ok(());
+        }
+        let def = &target.def;
+        let name = meta(document, "name");
+        Err(Status::failure(
+            Reason::Forbidden,
+            format!(
+                "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
+                def.qualified()
+            ),
+        )
+        .with_details(Details {
+            name: name.to_owned(),
+            group: def.group.to_string(),
+            kind: def.plural.to_string(),
+            causes: vec![Cause {
+                reason: "NamespaceTerminating".to_owned(),
+                message: format!("namespace {namespace} is being terminated"),
+                field: "metadata.namespace".to_owned(),
+            }],
+            ..Details::default()
+        }))
+    }
+}
+
+fn cannot_generate(mut status: Status) -> Status {
+    status.message.push_str(", the server was not able to generate a unique name for the object");
+    if let Some(details) = &mut status.details {
+        details.retry_after_seconds = 1;
+    }
+    status
+}

@@ -1,0 +1,188 @@
+//! List: a page of a snapshot. The objects are pointers into the store; nothing is copied or decoded.
+
+use api::status::{Cause, Details, Reason, Status};
+use store::{Key, ReadError, Revision, Snapshot};
+
+use super::continue_token::ContinueToken;
+use super::options::{self, shortened};
+use super::selection::Selection;
+use super::types::{Answer, ListOptions, ListResult, RequestContext, Target};
+use super::Pipeline;
+
+/// Which snapshot a list shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// The present one.
+    Latest,
+    /// The present one, which must not be older than this.
+    NotOlderThan(u64),
+    /// The one of this revision.
+    Exact(u64),
+}
+
+impl Pipeline {
+    /// Lists the objects of a resource.
+    pub fn list(&self, context: &RequestContext, target: &Target, options: &ListOptions) -> Answer<ListResult> {
+        self.allowed(context, "list", target)?;
+        let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
+        self.page(target, &selection, options)
+    }
+
+    pub(super) fn page(&self, target: &Target, selection: &Selection, options: &ListOptions) -> Answer<ListResult> {
+        let moment = moment(options)?;
+        let (snapshot, after, consistent) = if options.continue_token.is_empty() {
+            (self.snapshot_of(moment)?, None, true)
+        } else {
+            let token = ContinueToken::decode(&options.continue_token)?;
+            let after = Key::new(&object::bucket(&target.def), &token.namespace, &token.name);
+            let snapshot = match token.revision {
+                None => self.inner.store.snapshot(),
+                Some(revision) => self.snapshot_to_continue(revision, &token)?,
+            };
+            (snapshot, Some(after), token.revision.is_some())
+        };
+        let revision = snapshot.revision().0;
+        let namespace = target.namespace.as_deref().filter(|_| target.def.namespaced);
+
+        if let (Some(name), true) = (selection.name(), namespace.is_some() || !target.def.namespaced) {
+            let key = Key::new(&object::bucket(&target.def), namespace.unwrap_or_default(), name);
+            let entries = snapshot.get(&key).filter(|entry| selection.matches(entry)).cloned().into_iter().collect();
+            return Ok(ListResult { def: target.def.clone(), revision, entries, continue_token: None, remaining: None });
+        }
+
+        let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+        let everything = selection.is_everything();
+        let mut rest = snapshot.list(&object::bucket(&target.def), namespace, after.as_ref());
+        let mut entries = Vec::new();
+        let mut continue_token = None;
+        let mut remaining = None;
+        while let Some(entry) = rest.next() {
+            if !everything && !selection.matches(entry) {
+                continue;
+            }
+            if limit > 0 && entries.len() == limit {
+                continue_token = entries.last().map(|last: &std::sync::Arc<store::Entry>| {
+                    ContinueToken {
+                        revision: consistent.then_some(revision),
+                        namespace: last.key.namespace().to_owned(),
+                        name: last.key.name().to_owned(),
+                    }
+                    .encode()
+                });
+                remaining = everything.then(|| i64::try_from(1 + rest.count()).unwrap_or(i64::MAX));
+                break;
+            }
+            entries.push(entry.clone());
+        }
+        Ok(ListResult { def: target.def.clone(), revision, entries, continue_token, remaining })
+    }
+
+    /// The present snapshot, which is refused where it is older than asked for.
+    pub(super) fn snapshot_not_older(&self, resource_version: &str) -> Answer<Snapshot> {
+        match options::resource_version(resource_version)? {
+            None | Some(0) => Ok(self.inner.store.snapshot()),
+            Some(revision) => self.snapshot_of(Moment::NotOlderThan(revision)),
+        }
+    }
+
+    fn snapshot_of(&self, moment: Moment) -> Answer<Snapshot> {
+        let present = self.inner.store.snapshot();
+        match moment {
+            Moment::Latest => Ok(present),
+            Moment::NotOlderThan(revision) if revision > present.revision().0 => {
+                Err(too_large(revision, present.revision().0))
+            }
+            Moment::NotOlderThan(_) => Ok(present),
+            Moment::Exact(revision) => match self.inner.store.snapshot_at(Revision(revision)) {
+                Ok(snapshot) => Ok(snapshot),
+                Err(ReadError::Future { .. }) => Err(too_large(revision, present.revision().0)),
+                Err(ReadError::Compacted { .. }) => {
+                    Err(expired("The resourceVersion for the provided list is too old."))
+                }
+                Err(other) => Err(Status::internal(other)),
+            },
+        }
+    }
+
+    fn snapshot_to_continue(&self, revision: u64, token: &ContinueToken) -> Answer<Snapshot> {
+        match self.inner.store.snapshot_at(Revision(revision)) {
+            Ok(snapshot) => Ok(snapshot),
+            Err(ReadError::Compacted { .. }) => {
+                let mut status = expired(
+                    "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+                );
+                status.metadata.continue_token = ContinueToken { revision: None, ..token.clone() }.encode();
+                Err(status)
+            }
+            Err(ReadError::Future { .. }) => {
+                Err(too_large(revision, self.inner.store.snapshot().revision().0))
+            }
+            Err(other) => Err(Status::internal(other)),
+        }
+    }
+}
+
+/// What was asked for is no longer kept.
+pub(super) fn expired(message: &str) -> Status {
+    Status::failure(Reason::Expired, message)
+}
+
+/// What was asked for is in the future.
+pub(super) fn too_large(revision: u64, current: u64) -> Status {
+    Status::failure(
+        Reason::Timeout,
+        format!("Timeout: Too large resource version: {revision}, current: {current}"),
+    )
+    .with_details(Details {
+        causes: vec![Cause {
+            reason: "ResourceVersionTooLarge".to_owned(),
+            message: "Too large resource version".to_owned(),
+            field: String::new(),
+        }],
+        retry_after_seconds: 1,
+        ..Details::default()
+    })
+}
+
+fn moment(options: &ListOptions) -> Answer<Moment> {
+    let wanted = &options.resource_version_match;
+    let forbidden = |message: &str| {
+        Err(options::invalid(
+            "ListOptions",
+            "resourceVersionMatch",
+            "FieldValueForbidden",
+            &format!("Forbidden: {message}"),
+        ))
+    };
+    if !wanted.is_empty() {
+        if options.resource_version.is_empty() {
+            return forbidden("resourceVersionMatch is forbidden unless resourceVersion is provided");
+        }
+        if !options.continue_token.is_empty() {
+            return forbidden("resourceVersionMatch is forbidden when continue is provided");
+        }
+        if wanted != "Exact" && wanted != "NotOlderThan" {
+            return Err(options::invalid(
+                "ListOptions",
+                "resourceVersionMatch",
+                "FieldValueNotSupported",
+                &format!(
+                    "Unsupported value: \"{}\": supported values: \"Exact\", \"NotOlderThan\"",
+                    shortened(wanted)
+                ),
+            ));
+        }
+        if wanted == "Exact" && options.resource_version == "0" {
+            return forbidden("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+        }
+    }
+    let revision = options::resource_version(&options.resource_version)?;
+    if !options.continue_token.is_empty() && revision.is_some_and(|revision| revision != 0) {
+        return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+    }
+    Ok(match revision {
+        None | Some(0) => Moment::Latest,
+        Some(revision) if wanted == "Exact" || (wanted.is_empty() && options.limit > 0) => Moment::Exact(revision),
+        Some(revision) => Moment::NotOlderThan(revision),
+    })
+}

@@ -1,0 +1,158 @@
+//! What happens to a request between the wire and the store, whatever the wire is.
+//!
+//! ```text
+//! REST, gRPC ──> Pipeline: authorize ─> decode ─> convert, default ─> kinds: fill in ─> validate ─> encode ─> Store
+//!                          └─ get, list, watch: the stored bytes as they are, converted only for older versions
+//! ```
+//!
+//! The verbs are methods of [`Pipeline`], one file each; the words they speak are in [`types`]. Every verb gives
+//! its answer or the Status that Kubernetes gives, and a verb that fails has stored nothing. What a kind does
+//! beside being stored is in [`crate::kinds`].
+//!
+//! Invariants: no verb knows HTTP or gRPC; nothing here spawns, sleeps or reads the clock (`RequestContext::now`
+//! is the time) except the watch stream's timers; [`Authorizer`] is asked in [`Pipeline::allowed`] and nowhere else.
+
+mod authorize;
+mod bind;
+mod collection;
+mod continue_token;
+mod create;
+mod delete;
+mod events;
+mod evict;
+mod extract;
+mod fields;
+mod list;
+mod metadata;
+mod names;
+mod object;
+mod options;
+mod patch;
+mod review;
+mod rules;
+mod scale;
+mod selection;
+mod types;
+mod update;
+mod watch;
+
+use std::sync::Arc;
+
+use api::registry::{Registry, ResourceDef};
+use store::{Bucket, Entry, Snapshot, Store};
+
+pub use events::EXPIRE_EVERY;
+pub use extract::extract;
+pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
+pub use names::{Names, RandomNames};
+pub use object::render;
+pub use options::{dry_run, field_validation};
+pub use types::*;
+pub use watch::WatchStream;
+
+use crate::kinds::Kinds;
+
+/// What a pipeline is given.
+pub struct Parts {
+    /// Where the objects are.
+    pub store: Store,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Where uids and the suffixes of generated names come from.
+    pub names: Arc<dyn Names>,
+}
+
+/// All verbs on all resources. Cheap to clone.
+#[derive(Clone)]
+pub struct Pipeline {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    authorizer: Arc<dyn Authorizer>,
+    names: Arc<dyn Names>,
+    kinds: Kinds,
+    pods: Arc<ResourceDef>,
+    buckets: Buckets,
+}
+
+/// The buckets that verbs look into beside the one that they are about.
+struct Buckets {
+    pods: Bucket,
+    namespaces: Bucket,
+    events: Bucket,
+    budgets: Bucket,
+}
+
+impl Pipeline {
+    /// Learns from the store what is allocated (Service addresses, node ports) and is ready.
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, authorizer, names } = parts;
+        let kinds = Kinds::rebuild(&store.snapshot());
+        let pods = api::registry::registry().resource("", "v1", "pods").expect("pods are built in");
+        let buckets = Buckets {
+            pods: Bucket::from("pods"),
+            namespaces: Bucket::from("namespaces"),
+            events: Bucket::from("events"),
+            budgets: Bucket::from("poddisruptionbudgets.policy"),
+        };
+        Self { inner: Arc::new(Inner { store, authorizer, names, kinds, pods, buckets }) }
+    }
+
+    /// The store underneath.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The resources that are served.
+    pub fn registry(&self) -> &'static Registry {
+        api::registry::registry()
+    }
+
+    /// Returns an object, or its scale.
+    pub async fn get(&self, context: &RequestContext, target: &Target, options: &GetOptions) -> Answer<Object> {
+        self.allowed(context, "get", target)?;
+        let snapshot = self.snapshot_not_older(&options.resource_version)?;
+        let entry = self.existing(&snapshot, target)?;
+        match target.subresource {
+            Some(Subresource::Scale) => scale::of_entry(&target.def, &entry),
+            _ => object::of_entry(&target.def, entry),
+        }
+    }
+
+    /// Whether the user may; the Status that says no otherwise.
+    pub fn allowed(&self, context: &RequestContext, verb: &str, target: &Target) -> Answer<()> {
+        let attributes = Attributes {
+            user: &context.user,
+            verb,
+            group: &target.def.group,
+            version: &target.def.version,
+            resource: &target.def.plural,
+            subresource: target.subresource.map_or("", Subresource::as_str),
+            namespace: target.namespace.as_deref().unwrap_or_default(),
+            name: target.name.as_deref().unwrap_or_default(),
+            path: "",
+        };
+        authorize::check(&*self.inner.authorizer, &attributes)
+    }
+
+    /// Whether the user may `verb` (as `get`) a path that is no resource, as `/metrics`.
+    pub fn allowed_path(&self, context: &RequestContext, verb: &str, path: &str) -> Answer<()> {
+        let attributes = Attributes { path, verb, ..Attributes::nothing(&context.user) };
+        authorize::check(&*self.inner.authorizer, &attributes)
+    }
+
+    /// Where the kubelet of a pod listens, for logs, exec and the like; `verb` is `get` or `create`.
+    pub fn pod_host(&self, context: &RequestContext, verb: &str, target: &Target) -> Answer<PodHost> {
+        self.allowed(context, verb, target)?;
+        let snapshot = self.inner.store.snapshot();
+        let pod = self.existing(&snapshot, target)?;
+        crate::kinds::pod::host(&snapshot, &pod)
+    }
+
+    fn existing(&self, snapshot: &Snapshot, target: &Target) -> Answer<Arc<Entry>> {
+        let key = object::key(target);
+        snapshot.get(&key).cloned().ok_or_else(|| object::not_found(&target.def, key.name()))
+    }
+}

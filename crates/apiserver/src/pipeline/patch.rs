@@ -1,0 +1,177 @@
+//! Patch: a change told as a difference, in one of four languages.
+//!
+//! The patch is applied to the object in the version of the request; the result then goes the way of an update.
+//! Without a resource version in it, it is applied again where another change came between.
+
+use api::codec::{self, FieldValidation, MediaType};
+use api::patch;
+use api::registry::ResourceDef;
+use api::status::{Details, Reason, Status};
+use serde_json::Value;
+
+use super::metadata::{self, Expected};
+use super::object::{self, meta};
+use super::options::{invalid, shortened};
+use super::types::{Answer, Body, PatchType, RequestContext, Subresource, Target, WriteOptions, Written};
+use super::update::{Draft, Edit, Part, part};
+use super::{Pipeline, fields};
+
+impl Pipeline {
+    /// Changes an object, its status or its scale by a patch. Apply makes an object that does not exist.
+    pub async fn patch(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        kind: PatchType,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        self.allowed(context, "patch", target)?;
+        if kind == PatchType::Apply {
+            return self.apply_patch(context, target, &body, options).await;
+        }
+        if options.force {
+            return Err(invalid(
+                "PatchOptions",
+                "force",
+                "FieldValueForbidden",
+                "Forbidden: may not be specified for non-apply patch",
+            ));
+        }
+        if kind == PatchType::StrategicMerge && target.def.is_custom() {
+            return Err(unsupported());
+        }
+        let document = read(&body)?;
+        if target.subresource == Some(Subresource::Scale) {
+            return self.patch_scale(context, target, kind, &document, options).await;
+        }
+        let part = part(target.subresource)?;
+        let def = &target.def;
+        let validation = options.field_validation.unwrap_or_default();
+        let edit = Edit { context, target, options, part };
+        self.edit(&edit, |old| {
+            let mut object = old.clone();
+            codec::from_storage(def, &mut object);
+            apply_to(def, kind, &mut object, &document)?;
+            patched(target, object, old, validation)
+        })
+        .await
+    }
+
+    async fn apply_patch(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        body: &Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        if options.field_manager.is_empty() {
+            return Err(invalid(
+                "PatchOptions",
+                "fieldManager",
+                "FieldValueRequired",
+                "Required value: is required for apply patch",
+            ));
+        }
+        fields::check_manager(&options.field_manager)?;
+        let def = &target.def;
+        let validation = options.field_validation.unwrap_or_default();
+        let decoded = codec::decode(def, MediaType::Yaml, &body.bytes, validation)?;
+        let mut document = decoded.object;
+        metadata::named(target, &mut document)?;
+        metadata::place(target, &mut document)?;
+        if target.subresource == Some(Subresource::Scale) {
+            return Err(object::method_not_allowed());
+        }
+        let part = part(target.subresource)?;
+        if self.inner.store.snapshot().get(&object::key(target)).is_none() {
+            if part != Part::Main || !meta(&document, "uid").is_empty() {
+                return Err(object::not_found(def, target.name.as_deref().unwrap_or_default()));
+            }
+            self.allowed(context, "create", target)?;
+            let made = fields::apply_new(def, &document, context, options)?;
+            return match self.create_applied(context, target, made, decoded.warnings.clone(), options).await {
+                // Someone else made it in the meantime: it is applied to that.
+                Err(status) if status.is_already_exists() => {
+                    self.apply_existing(context, target, part, &document, &decoded.warnings, options).await
+                }
+                other => other,
+            };
+        }
+        self.apply_existing(context, target, part, &document, &decoded.warnings, options).await
+    }
+
+    async fn apply_existing(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        part: Part,
+        document: &Value,
+        warnings: &[String],
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let def = &target.def;
+        let edit = Edit { context, target, options, part };
+        let expected = metadata::expected(document);
+        self.edit(&edit, |old| {
+            let mut live = old.clone();
+            codec::from_storage(def, &mut live);
+            let mut object = fields::apply_existing(def, &live, document, context, options, target.subresource)?;
+            let mut warnings = warnings.to_vec();
+            warnings.extend(codec::check(def, &mut object, FieldValidation::Ignore)?);
+            codec::to_storage(def, &mut object);
+            Ok(Draft { object, expected: expected.clone(), warnings, applied: true })
+        })
+        .await
+    }
+}
+
+/// Applies one of the three plain patches.
+pub(super) fn apply_to(def: &ResourceDef, kind: PatchType, object: &mut Value, document: &Value) -> Answer<()> {
+    match kind {
+        PatchType::Json => patch::json::apply(object, document),
+        PatchType::Merge => patch::merge::apply(object, document),
+        PatchType::StrategicMerge => patch::strategic::apply(&def.schema, object, document),
+        PatchType::Apply => Err(Status::internal("an apply is no plain patch")),
+    }
+}
+
+fn patched(target: &Target, mut object: Value, old: &Value, validation: FieldValidation) -> Answer<Draft> {
+    let def = &target.def;
+    if !object.is_object() {
+        return Err(unprocessable());
+    }
+    let warnings = codec::check(def, &mut object, validation)?;
+    metadata::named(target, &mut object)?;
+    metadata::place(target, &mut object)?;
+    // The old state's own version, still there, expects nothing.
+    let mut expected = Expected::default();
+    let version = meta(&object, "resourceVersion");
+    if version != meta(old, "resourceVersion") {
+        expected.resource_version = version.to_owned();
+    }
+    codec::to_storage(def, &mut object);
+    Ok(Draft { object, expected, warnings, applied: false })
+}
+
+fn read(body: &Body) -> Answer<Value> {
+    match body.media {
+        MediaType::Json => serde_json::from_slice(&body.bytes)
+            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", shortened(&error.to_string())))),
+        MediaType::Yaml => serde_saphyr::from_slice(&body.bytes)
+            .map_err(|error| Status::bad_request(format!("error decoding YAML: {}", shortened(&error.to_string())))),
+    }
+}
+
+/// A patch that cannot be applied, as the API has always said it.
+fn unprocessable() -> Status {
+    Status::failure(Reason::Invalid, "the server rejected our request due to an error in our request")
+        .with_details(Details::default())
+}
+
+fn unsupported() -> Status {
+    Status::failure(
+        Reason::UnsupportedMediaType,
+        "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+    )
+}

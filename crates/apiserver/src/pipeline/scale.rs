@@ -1,0 +1,164 @@
+//! The scale of a workload: its number of replicas as an object of its own, for autoscalers and `kubectl scale`.
+
+use api::codec;
+use api::encode;
+use api::field::{FieldError, invalid_kind};
+use api::registry::ResourceDef;
+use api::selector::{LabelSelector, Selector};
+use api::status::Status;
+use serde_json::{Map, Value, json};
+use store::Entry;
+
+use super::metadata::{self, Expected};
+use super::object::{self, meta};
+use super::patch::apply_to;
+use super::types::{Answer, Body, Object, PatchType, RequestContext, Target, WriteOptions, Written};
+use super::update::{Draft, Edit, Part};
+use super::Pipeline;
+
+/// The scale of a stored object.
+pub(super) fn of_entry(def: &ResourceDef, entry: &Entry) -> Answer<Object> {
+    let scale_def = object::part_def(def, "scale")?;
+    let stored = object::stored(entry)?;
+    let scale = of(&scale_def, &stored);
+    Ok(Object {
+        api_version: scale_def.api_version(),
+        kind: scale_def.kind.to_string(),
+        bytes: encode::to_bytes(&scale),
+        entry: None,
+        warnings: Vec::new(),
+    })
+}
+
+/// The scale of a document in its storage version.
+fn of(scale_def: &ResourceDef, stored: &Value) -> Value {
+    let mut metadata = Map::new();
+    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+        if let Some(value) = stored["metadata"].get(field) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    let mut spec = Map::new();
+    if let Some(replicas) = stored["spec"]["replicas"].as_i64().filter(|replicas| *replicas != 0) {
+        spec.insert("replicas".to_owned(), replicas.into());
+    }
+    let mut status = Map::new();
+    status.insert("replicas".to_owned(), stored["status"]["replicas"].as_i64().unwrap_or(0).into());
+    if scale_def.group == "autoscaling" {
+        let selector = selector(&stored["spec"]["selector"]);
+        if !selector.is_empty() {
+            status.insert("selector".to_owned(), selector.into());
+        }
+    } else {
+        // The scale of extensions/v1beta1 and apps/v1beta1 has both forms.
+        let labels = stored["spec"]["selector"].get("matchLabels").cloned().unwrap_or(Value::Null);
+        if labels.is_object() {
+            status.insert("selector".to_owned(), labels);
+        }
+        status.insert("targetSelector".to_owned(), selector(&stored["spec"]["selector"]).into());
+    }
+    json!({
+        "kind": &*scale_def.kind,
+        "apiVersion": scale_def.api_version(),
+        "metadata": metadata,
+        "spec": spec,
+        "status": status,
+    })
+}
+
+/// The selector as text: a replication controller's is plain labels, the others' a label selector.
+fn selector(selector: &Value) -> String {
+    let is_label_selector = selector.get("matchLabels").is_some_and(Value::is_object)
+        || selector.get("matchExpressions").is_some_and(Value::is_array);
+    if is_label_selector {
+        serde_json::from_value::<LabelSelector>(selector.clone())
+            .ok()
+            .and_then(|selector| selector.to_selector().ok())
+            .map(|selector| selector.to_string())
+            .unwrap_or_default()
+    } else {
+        serde_json::from_value(selector.clone())
+            .map(|labels| Selector::from_labels(&labels).to_string())
+            .unwrap_or_default()
+    }
+}
+
+impl Pipeline {
+    pub(super) async fn update_scale(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        body: &Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let scale_def = object::part_def(&target.def, "scale")?;
+        let decoded =
+            codec::decode(&scale_def, body.media, &body.bytes, options.field_validation.unwrap_or_default())?;
+        let mut scale = decoded.object;
+        metadata::named(target, &mut scale)?;
+        metadata::place(target, &mut scale)?;
+        let expected = metadata::expected(&scale);
+        self.scale_to(context, target, options, &scale_def, |_| Ok((scale.clone(), expected.clone()))).await
+    }
+
+    pub(super) async fn patch_scale(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        kind: PatchType,
+        patch: &Value,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let scale_def = object::part_def(&target.def, "scale")?;
+        let validation = options.field_validation.unwrap_or_default();
+        self.scale_to(context, target, options, &scale_def, |old| {
+            let before = of(&scale_def, old);
+            let mut scale = before.clone();
+            apply_to(&scale_def, kind, &mut scale, patch)?;
+            codec::check(&scale_def, &mut scale, validation)?;
+            metadata::named(target, &mut scale)?;
+            metadata::place(target, &mut scale)?;
+            let mut expected = metadata::expected(&scale);
+            if meta(&before, "resourceVersion") == expected.resource_version {
+                expected = Expected { uid: expected.uid, ..Expected::default() };
+            }
+            Ok((scale, expected))
+        })
+        .await
+    }
+
+    async fn scale_to<F>(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        options: &WriteOptions,
+        scale_def: &ResourceDef,
+        mut wanted: F,
+    ) -> Answer<Written>
+    where
+        F: FnMut(&Value) -> Answer<(Value, Expected)>,
+    {
+        let edit = Edit { context, target, options, part: Part::Main };
+        let written = self
+            .edit(&edit, |old| {
+                let (scale, expected) = wanted(old)?;
+                let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+                if !(0..=i64::from(i32::MAX)).contains(&replicas) {
+                    let error = FieldError::invalid(
+                        "spec.replicas",
+                        replicas,
+                        "must be greater than or equal to 0",
+                    );
+                    return Err(invalid_kind(&scale_def.group, &scale_def.kind, meta(&scale, "name"), &[error]));
+                }
+                let mut object = old.clone();
+                object["spec"]["replicas"] = replicas.into();
+                Ok(Draft { object, expected, warnings: Vec::new(), applied: false })
+            })
+            .await?;
+        let stored: Value = serde_json::from_slice(&written.object.bytes).map_err(Status::internal)?;
+        let mut scale = object::of_value(&of(scale_def, &stored));
+        scale.warnings = written.object.warnings;
+        Ok(Written { object: scale, created: false })
+    }
+}

@@ -1,0 +1,316 @@
+//! Update, and the loop that every change of an object goes through: read, change, check, write if nothing came
+//! between.
+
+use std::sync::Arc;
+
+use api::codec;
+use api::encode;
+use api::field::FieldError;
+use api::kinds;
+use api::registry::ResourceDef;
+use serde_json::Value;
+use store::{Change, Entry, Precondition, Write, WriteError};
+
+use super::metadata::{self, Expected};
+use super::object::{self, finalizers, meta};
+use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
+use super::{Pipeline, fields, rules, scale};
+
+/// How often a change that names no resource version is made again because another came between. Each try
+/// means that someone else got on; beyond this the object is written by too many.
+const TRIES: usize = 64;
+
+/// Which part of an object a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Everything but the status.
+    Main,
+    /// The status.
+    Status,
+    /// The finalizers in the spec of a namespace.
+    Finalize,
+}
+
+/// What a change makes of the stored state.
+pub(super) struct Draft {
+    /// The new state, in the storage version, defaulted.
+    pub object: Value,
+    /// What the client expects of the old state.
+    pub expected: Expected,
+    /// For the user.
+    pub warnings: Vec<String>,
+    /// What an applied document owns now, where the change was an apply.
+    pub applied: bool,
+}
+
+/// A change of one object.
+pub(super) struct Edit<'a> {
+    pub context: &'a RequestContext,
+    pub target: &'a Target,
+    pub options: &'a WriteOptions,
+    pub part: Part,
+}
+
+impl Pipeline {
+    /// Replaces an object, its status or its scale.
+    pub async fn update(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        body: Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        self.allowed(context, "update", target)?;
+        let part = match target.subresource {
+            Some(Subresource::Scale) => return self.update_scale(context, target, &body, options).await,
+            other => part(other)?,
+        };
+        let def = &target.def;
+        let validation = options.field_validation.unwrap_or_default();
+        let decoded = codec::decode(def, body.media, &body.bytes, validation)?;
+        let mut document = decoded.object;
+        metadata::named(target, &mut document)?;
+        metadata::place(target, &mut document)?;
+        let expected = metadata::expected(&document);
+        if self.inner.store.snapshot().get(&object::key(target)).is_none() {
+            return match part {
+                Part::Main if rules::of(def).create_on_update => {
+                    self.create_by_update(context, target, document, expected, decoded.warnings, options).await
+                }
+                _ => Err(object::not_found(def, target.name.as_deref().unwrap_or_default())),
+            };
+        }
+        if part == Part::Main {
+            require_version(def, target.name.as_deref().unwrap_or_default(), &expected)?;
+        }
+        codec::to_storage(def, &mut document);
+        let edit = Edit { context, target, options, part };
+        self.edit(&edit, |_| {
+            Ok(Draft {
+                object: document.clone(),
+                expected: expected.clone(),
+                warnings: decoded.warnings.clone(),
+                applied: false,
+            })
+        })
+        .await
+    }
+
+    async fn create_by_update(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        mut document: Value,
+        expected: Expected,
+        warnings: Vec<String>,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let name = target.name.as_deref().unwrap_or_default();
+        if !expected.uid.is_empty() {
+            let namespace = target.namespace.as_deref().unwrap_or_default();
+            return Err(metadata::uid_conflict(&target.def, namespace, name, &expected.uid, ""));
+        }
+        if !expected.resource_version.is_empty() {
+            return Err(object::not_found(&target.def, name));
+        }
+        self.allowed(context, "create", target)?;
+        metadata::of(&mut document).shift_remove("resourceVersion");
+        self.create_document(context, target, document, warnings, options).await
+    }
+
+    /// Changes the object of `edit`. `change` makes the new state from the old one, as often as it has to.
+    pub(super) async fn edit<F>(&self, edit: &Edit<'_>, mut change: F) -> Answer<Written>
+    where
+        F: FnMut(&Value) -> Answer<Draft>,
+    {
+        let def = &edit.target.def;
+        let name = edit.target.name.as_deref().unwrap_or_default();
+        for _ in 0..TRIES {
+            let snapshot = self.inner.store.snapshot();
+            let entry = self.existing(&snapshot, edit.target)?;
+            let old = object::stored(&entry)?;
+            let draft = change(&old)?;
+            let unconditional = draft.expected.resource_version.is_empty();
+            match self.apply(edit, &entry, &old, draft).await? {
+                Some(written) => return Ok(written),
+                None if unconditional => {}
+                None => return Err(metadata::conflict(def, name)),
+            }
+        }
+        Err(metadata::conflict(def, name))
+    }
+
+    /// One try; nothing where another change came between.
+    async fn apply(
+        &self,
+        edit: &Edit<'_>,
+        entry: &Arc<Entry>,
+        old: &Value,
+        draft: Draft,
+    ) -> Answer<Option<Written>> {
+        let Edit { context, target, options, part } = *edit;
+        let def = &target.def;
+        let storage = self.registry().storage(def);
+        let name = target.name.as_deref().unwrap_or_default();
+        let Draft { object: mut new, expected, warnings, applied } = draft;
+
+        self.check_expected(target, entry, &expected)?;
+        let mut errors = metadata::begin_update(&mut new, old);
+        match part {
+            Part::Main => kinds::prepare_for_update(&storage, &mut new, old),
+            Part::Status => kinds::prepare_for_status_update(&storage, &mut new, old),
+            Part::Finalize => keep_all_but_finalizers(&mut new, old),
+        }
+        if part == Part::Main {
+            self.inner.kinds.admit_update(&storage, &mut new, old);
+        }
+        if !applied {
+            fields::track_update(&storage, def, &mut new, old, context, options, target.subresource);
+        }
+        errors.extend(kinds::validate(&storage, &new));
+        errors.extend(kinds::validate_update(&storage, &new, old));
+        dedup(&mut errors);
+        if !errors.is_empty() {
+            return Err(kinds::invalid(def, name, &errors));
+        }
+
+        if same(&new, old) {
+            let mut unchanged = object::of_entry(def, entry.clone())?;
+            unchanged.warnings = warnings;
+            return Ok(Some(Written { object: unchanged, created: false }));
+        }
+        let gone = is_released(def, &new);
+        let allocated = if part == Part::Main && !gone {
+            Some(self.inner.kinds.allocate_update(&storage, &mut new, old)?)
+        } else {
+            None
+        };
+        let mut written = if options.dry_run {
+            let mut shown = new.clone();
+            metadata::of(&mut shown).insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
+            object::of_storage_value(def, shown)
+        } else {
+            let template = object::template(&new);
+            let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
+            let write =
+                Write { key: entry.key.clone(), precondition: Precondition::Revision(entry.revision), change };
+            match self.inner.store.write(write).await {
+                Ok(entry) => {
+                    if let Some(allocated) = allocated {
+                        allocated.keep();
+                    }
+                    if gone {
+                        self.inner.kinds.release(&storage, &new);
+                    }
+                    object::of_entry(def, entry)?
+                }
+                Err(WriteError::PreconditionFailed { .. }) => return Ok(None),
+                Err(error) => return Err(object::write_failed(&error)),
+            }
+        };
+        written.warnings = warnings;
+        Ok(Some(Written { object: written, created: false }))
+    }
+
+    fn check_expected(&self, target: &Target, entry: &Entry, expected: &Expected) -> Answer<()> {
+        let def = &target.def;
+        let name = target.name.as_deref().unwrap_or_default();
+        if !expected.uid.is_empty() && *expected.uid != *header(entry).uid {
+            return Err(metadata::uid_conflict(def, entry.key.namespace(), name, &expected.uid, &header(entry).uid));
+        }
+        if expected.resource_version.is_empty() {
+            return Ok(());
+        }
+        let Ok(version) = expected.resource_version.parse::<u64>() else {
+            return Err(kinds::invalid(
+                def,
+                name,
+                &[FieldError::invalid(
+                    "metadata.resourceVersion",
+                    expected.resource_version.clone(),
+                    "must be an unsigned integer",
+                )],
+            ));
+        };
+        if version != entry.revision.0 {
+            return Err(metadata::conflict(def, name));
+        }
+        Ok(())
+    }
+}
+
+/// What a PUT without a resource version means where that is not allowed.
+fn require_version(def: &ResourceDef, name: &str, expected: &Expected) -> Answer<()> {
+    if expected.resource_version.is_empty() && !rules::of(def).unconditional_update {
+        return Err(kinds::invalid(
+            def,
+            name,
+            &[FieldError::invalid("metadata.resourceVersion", 0, "must be specified for an update")],
+        ));
+    }
+    Ok(())
+}
+
+/// The part that a subresource stands for, where it can be written.
+pub(super) fn part(subresource: Option<Subresource>) -> Answer<Part> {
+    match subresource {
+        None | Some(Subresource::Resize | Subresource::EphemeralContainers) => Ok(Part::Main),
+        Some(Subresource::Status | Subresource::Approval) => Ok(Part::Status),
+        Some(Subresource::Finalize) => Ok(Part::Finalize),
+        Some(_) => Err(object::method_not_allowed()),
+    }
+}
+
+/// Whether nothing keeps an object that is being deleted: its last finalizer is gone, and its grace period over.
+fn is_released(def: &ResourceDef, object: &Value) -> bool {
+    let deleting = !meta(object, "deletionTimestamp").is_empty();
+    let grace = object["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    let kept = &*def.bucket == "namespaces"
+        && object["spec"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
+    deleting && grace == 0 && !kept && finalizers(object).next().is_none()
+}
+
+fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
+    let finalizers = new["spec"]["finalizers"].take();
+    let version = new["apiVersion"].take();
+    *new = old.clone();
+    new["apiVersion"] = version;
+    metadata::of(new).shift_remove("resourceVersion");
+    match finalizers {
+        Value::Array(list) if !list.is_empty() => new["spec"]["finalizers"] = Value::Array(list),
+        _ => {
+            if let Some(spec) = new["spec"].as_object_mut() {
+                spec.shift_remove("finalizers");
+            }
+        }
+    }
+}
+
+/// Whether nothing was changed, the resource version and the times of managed fields aside.
+fn same(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let unlike = |name: &&String| *name != "metadata";
+    new.keys().filter(unlike).all(|name| new.get(name) == old.get(name))
+        && old.keys().filter(unlike).all(|name| new.contains_key(name))
+        && same_metadata(&new["metadata"], &old["metadata"])
+}
+
+fn same_metadata(new: &Value, old: &Value) -> bool {
+    let (Some(new), Some(old)) = (new.as_object(), old.as_object()) else { return false };
+    let compared = |name: &&String| *name != "resourceVersion";
+    new.keys().filter(compared).all(|name| match old.get(name) {
+        Some(before) if name == "managedFields" => fields::same(&new[name], before),
+        before => before == new.get(name),
+    }) && old.keys().filter(compared).all(|name| new.contains_key(name))
+}
+
+fn dedup(errors: &mut Vec<FieldError>) {
+    let mut seen: Vec<FieldError> = Vec::new();
+    errors.retain(|error| {
+        let new = !seen.contains(error);
+        if new {
+            seen.push(error.clone());
+        }
+        new
+    });
+}

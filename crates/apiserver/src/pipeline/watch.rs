@@ -1,0 +1,279 @@
+//! Watch: the changes of one resource, as one watcher sees them.
+//!
+//! The store hands every watcher the same events; here each is judged by the watcher's selectors, now and before
+//! (an object that starts to match was ADDED, one that stops was DELETED). Bytes are shared, not copied.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::encode;
+use api::registry::ResourceDef;
+use api::status::Status;
+use bytes::{Bytes, BytesMut};
+use serde_json::json;
+use store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
+use tokio::time::{Instant, Sleep};
+
+use super::list::{expired, too_large};
+use super::options::{self, shortened};
+use super::selection::Selection;
+use super::types::{Answer, RequestContext, Target, WatchEventType, WatchItem, WatchOptions};
+use super::{Pipeline, render};
+
+/// How often a quiet watcher that wants bookmarks is told how far it is: often enough that it seldom lists again.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+
+/// How long a watch lives that does not say: so that clients spread anew over servers. A random part is added.
+const DEFAULT_TIMEOUT_SECONDS: u64 = 1800;
+
+/// The annotation on the bookmark that ends the initial events.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// A running watch. Ends after its time, on an error, and with the store.
+pub struct WatchStream {
+    def: Arc<ResourceDef>,
+    selection: Selection,
+    phase: Phase,
+    /// Revisions up to here have been told.
+    revision: u64,
+    allow_bookmarks: bool,
+    initial_events_end: bool,
+    deadline: Pin<Box<Sleep>>,
+    bookmark: Pin<Box<Sleep>>,
+}
+
+enum Phase {
+    /// What there was at the start is being sent.
+    Initial { rest: std::vec::IntoIter<Arc<Entry>>, then: Watch },
+    /// Changes are sent as they come.
+    Live(Watch),
+    /// The next answer is the last.
+    Failed(Status),
+    /// Nothing comes any more.
+    Ended,
+}
+
+impl Pipeline {
+    /// Watches the objects of a resource. What is wrong with the request is an error here; what goes wrong with
+    /// the watch (its version is too old) is the stream's last item.
+    pub fn watch(&self, context: &RequestContext, target: &Target, options: &WatchOptions) -> Answer<WatchStream> {
+        self.allowed(context, "watch", target)?;
+        check(options)?;
+        let revision = options::resource_version(&options.resource_version)?.unwrap_or(0);
+        let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
+        let initial = options.send_initial_events.unwrap_or(revision == 0);
+        let namespace = target.namespace.as_deref().filter(|_| target.def.namespaced);
+        let store = &self.inner.store;
+        let snapshot = store.snapshot();
+        let present = snapshot.revision().0;
+        let start = if initial || revision == 0 { present } else { revision };
+
+        let phase = if initial && revision > present {
+            Phase::Failed(too_large(revision, present))
+        } else {
+            match store.watch(&object::bucket(&target.def), Revision(start), namespace) {
+                Ok(watch) if initial => {
+                    let found: Vec<_> = snapshot
+                        .list(&object::bucket(&target.def), namespace, None)
+                        .filter(|entry| selection.matches(entry))
+                        .cloned()
+                        .collect();
+                    Phase::Initial { rest: found.into_iter(), then: watch }
+                }
+                Ok(watch) => Phase::Live(watch),
+                Err(ReadError::Compacted { oldest }) => Phase::Failed(too_old(start, oldest.0)),
+                Err(ReadError::Future { .. }) => Phase::Failed(too_large(start, present)),
+                Err(other) => Phase::Failed(Status::internal(other)),
+            }
+        };
+        let seconds = match options.timeout_seconds {
+            0 => DEFAULT_TIMEOUT_SECONDS + self.inner.names.random() % DEFAULT_TIMEOUT_SECONDS,
+            asked => asked.min(u64::from(u32::MAX)),
+        };
+        let now = Instant::now();
+        Ok(WatchStream {
+            def: target.def.clone(),
+            selection,
+            phase,
+            revision: start,
+            allow_bookmarks: options.allow_bookmarks,
+            initial_events_end: options.send_initial_events == Some(true),
+            deadline: Box::pin(tokio::time::sleep_until(now + Duration::from_secs(seconds))),
+            bookmark: Box::pin(tokio::time::sleep_until(now + BOOKMARK_EVERY)),
+        })
+    }
+}
+
+impl WatchStream {
+    /// The next change; nothing once the watch has ended. An error is the last item. Safe to drop before it is
+    /// ready: nothing is lost.
+    pub async fn next(&mut self) -> Option<Answer<WatchItem>> {
+        loop {
+            if let Some(item) = self.ready() {
+                return item;
+            }
+            let Phase::Live(watch) = &mut self.phase else { continue };
+            tokio::select! {
+                biased;
+                () = &mut self.deadline => self.phase = Phase::Ended,
+                event = watch.next() => match event {
+                    Ok(event) => {
+                        if let Some(item) = self.judge(&event) {
+                            return Some(Ok(item));
+                        }
+                    }
+                    Err(WatchError::Closed) => self.phase = Phase::Ended,
+                    Err(error) => self.phase = Phase::Failed(lagged(&error, self.revision)),
+                },
+                () = &mut self.bookmark => {
+                    self.bookmark.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
+                    if self.allow_bookmarks {
+                        return Some(Ok(self.bookmark()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What can be said without waiting: `None` where it has to wait. A server fills its buffer with these
+    /// before it sends.
+    pub fn try_next(&mut self) -> Option<Option<Answer<WatchItem>>> {
+        loop {
+            if let Some(item) = self.ready() {
+                return Some(item);
+            }
+            let Phase::Live(watch) = &mut self.phase else { continue };
+            match watch.try_next() {
+                None => return None,
+                Some(Ok(event)) => {
+                    if let Some(item) = self.judge(&event) {
+                        return Some(Some(Ok(item)));
+                    }
+                }
+                Some(Err(WatchError::Closed)) => self.phase = Phase::Ended,
+                Some(Err(error)) => self.phase = Phase::Failed(lagged(&error, self.revision)),
+            }
+        }
+    }
+
+    /// A bookmark of how far the watcher is, as it is sent by itself every minute.
+    pub fn bookmark(&self) -> WatchItem {
+        self.bookmark_with(json!({"resourceVersion": self.revision.to_string()}), false)
+    }
+
+    /// Everything that needs no waiting: `None` in the live phase.
+    fn ready(&mut self) -> Option<Option<Answer<WatchItem>>> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Ended) {
+                Phase::Initial { mut rest, then } => match rest.next() {
+                    Some(entry) => {
+                        self.phase = Phase::Initial { rest, then };
+                        let object = render(&self.def, &entry);
+                        return Some(Some(Ok(item(WatchEventType::Added, object, entry.revision.0, Some(entry)))));
+                    }
+                    None => {
+                        self.phase = Phase::Live(then);
+                        if self.initial_events_end && self.allow_bookmarks {
+                            let metadata = json!({
+                                "resourceVersion": self.revision.to_string(),
+                                "annotations": {INITIAL_EVENTS_END: "true"},
+                            });
+                            return Some(Some(Ok(self.bookmark_with(metadata, true))));
+                        }
+                    }
+                },
+                Phase::Live(watch) => {
+                    self.phase = Phase::Live(watch);
+                    return None;
+                }
+                Phase::Failed(status) => return Some(Some(Err(status))),
+                Phase::Ended => return Some(None),
+            }
+        }
+    }
+
+    fn judge(&mut self, event: &Event) -> Option<WatchItem> {
+        let revision = event.revision().0;
+        self.revision = revision;
+        let before = event.previous.as_ref().filter(|previous| self.selection.matches(previous));
+        let now = event.kind == EventKind::Put && self.selection.matches(&event.entry);
+        let kind = match (before, now) {
+            (None, false) => return None,
+            (None, true) => WatchEventType::Added,
+            (Some(_), true) => WatchEventType::Modified,
+            (Some(_), false) => WatchEventType::Deleted,
+        };
+        if let (Some(before), EventKind::Put, WatchEventType::Deleted) = (before, event.kind, kind) {
+            // It goes on existing, but the watcher may only see the state that matched.
+            let object = with_revision(&render(&self.def, before), before.revision.0, revision);
+            return Some(item(kind, object, revision, Some(before.clone())));
+        }
+        let object = render(&self.def, &event.entry);
+        Some(item(kind, object, revision, Some(event.entry.clone())))
+    }
+
+    fn bookmark_with(&self, metadata: serde_json::Value, initial_events_end: bool) -> WatchItem {
+        let object = encode::to_bytes(&json!({
+            "kind": &*self.def.kind,
+            "apiVersion": self.def.api_version(),
+            "metadata": metadata,
+        }));
+        WatchItem { initial_events_end, ..item(WatchEventType::Bookmark, object, self.revision, None) }
+    }
+}
+
+fn item(kind: WatchEventType, object: Bytes, revision: u64, entry: Option<Arc<Entry>>) -> WatchItem {
+    WatchItem { kind, object, revision, entry, initial_events_end: false }
+}
+
+/// The same object with another resource version. The metadata of stored bytes comes before everything that could
+/// have a field of that name.
+fn with_revision(object: &Bytes, old: u64, new: u64) -> Bytes {
+    let field = format!("\"resourceVersion\":\"{old}\"");
+    let Some(at) = memchr(object, field.as_bytes()) else { return object.clone() };
+    let mut changed = BytesMut::with_capacity(object.len() + 8);
+    changed.extend_from_slice(&object[..at]);
+    changed.extend_from_slice(format!("\"resourceVersion\":\"{new}\"").as_bytes());
+    changed.extend_from_slice(&object[at + field.len()..]);
+    changed.freeze()
+}
+
+fn memchr(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+fn too_old(revision: u64, oldest: u64) -> Status {
+    expired(&format!("too old resource version: {revision} ({oldest})"))
+}
+
+fn lagged(error: &WatchError, revision: u64) -> Status {
+    match error {
+        WatchError::Compacted { oldest } => too_old(revision, oldest.0),
+        other => Status::internal(other),
+    }
+}
+
+fn check(options: &WatchOptions) -> Answer<()> {
+    let wanted = options.resource_version_match.as_str();
+    let wrong = |reason: &str, message: &str| Err(options::invalid("ListOptions", "resourceVersionMatch", reason, message));
+    if options.send_initial_events.is_some() && wanted != "NotOlderThan" {
+        return wrong(
+            "FieldValueForbidden",
+            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+    }
+    if !wanted.is_empty() && options.send_initial_events.is_none() {
+        return wrong(
+            "FieldValueForbidden",
+            "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
+    }
+    if !wanted.is_empty() && wanted != "NotOlderThan" {
+        return wrong(
+            "FieldValueNotSupported",
+            &format!("Unsupported value: \"{}\": supported values: \"NotOlderThan\"", shortened(wanted)),
+        );
+    }
+    Ok(())
+}
