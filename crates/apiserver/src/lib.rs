@@ -1,1 +1,4 @@
 //! The only owner of the store: serves objects over gRPC and the Kubernetes REST API on one TLS port.
+
+mod kinds;
+pub mod pipeline;

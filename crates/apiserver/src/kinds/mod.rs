@@ -45,7 +45,12 @@ impl Kinds {
     }
 
     /// Fills in a new object before it is validated.
-    pub(crate) fn admit_create(&self, snapshot: &Snapshot, def: &ResourceDef, object: &mut Value) -> Result<(), Status> {
+    pub(crate) fn admit_create(
+        &self,
+        snapshot: &Snapshot,
+        def: &ResourceDef,
+        object: &mut Value,
+    ) -> Result<(), Status> {
         match &*def.bucket {
             "pods" => pod::admit_create(snapshot, object)?,
             "namespaces" => namespace::admit_create(object),
@@ -76,7 +81,12 @@ impl Kinds {
     }
 
     /// Takes what a changed, valid object needs; once kept, gives back what it needs no more.
-    pub(crate) fn allocate_update(&self, def: &ResourceDef, new: &mut Value, old: &Value) -> Result<Allocated, Status> {
+    pub(crate) fn allocate_update(
+        &self,
+        def: &ResourceDef,
+        new: &mut Value,
+        old: &Value,
+    ) -> Result<Allocated, Status> {
         match &*def.bucket {
             "services" => self.services.allocate_update(new, old).map(|taken| Allocated(Some(taken))),
             _ => Ok(Allocated(None)),
@@ -98,9 +108,6 @@ impl Kinds {
 
 /// A refusal by one of the hooks.
 fn forbidden(plural: &str, name: &str, why: &str) -> Status {
-    Status::failure(Reason::Forbidden, format!("{plural} \"{name}\" is forbidden: {why}")).with_details(Details {
-        name: name.to_owned(),
-        kind: plural.to_owned(),
-        ..Details::default()
-    })
+    Status::failure(Reason::Forbidden, format!("{plural} \"{name}\" is forbidden: {why}"))
+        .with_details(Details { name: name.to_owned(), kind: plural.to_owned(), ..Details::default() })
 }

@@ -3,7 +3,7 @@
 use api::quantity::Quantity;
 use api::status::Status;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use store::{Bucket, Entry, Key, Snapshot};
 
 use crate::pipeline::PodHost;
@@ -110,14 +110,17 @@ pub(crate) fn qos_class(spec: &Value) -> &'static str {
 
 /// The cpu and memory that are more than nothing.
 fn amounts(resources: &Value) -> Vec<(&str, Quantity)> {
-    let empty = Map::new();
-    let resources = resources.as_object().unwrap_or(&empty);
     resources
-        .iter()
+        .as_object()
+        .into_iter()
+        .flatten()
         .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"))
         .filter_map(|(name, amount)| {
             let text = amount.as_str().map(str::to_owned).unwrap_or_else(|| amount.to_string());
-            Quantity::parse(&text).ok().filter(|amount| !amount.is_zero()).map(|amount| (name.as_str(), amount))
+            Quantity::parse(&text)
+                .ok()
+                .filter(|amount| !amount.is_zero())
+                .map(|amount| (name.as_str(), amount))
         })
         .collect()
 }

@@ -96,7 +96,11 @@ impl Services {
         self.allocate(service, &BTreeSet::new())
     }
 
-    pub(super) fn allocate_update(self: &Arc<Self>, new: &mut Value, old: &Value) -> Result<Reservation, Status> {
+    pub(super) fn allocate_update(
+        self: &Arc<Self>,
+        new: &mut Value,
+        old: &Value,
+    ) -> Result<Reservation, Status> {
         let before = items(old);
         let mut reservation = self.allocate(new, &before)?;
         let now = items(new);
@@ -316,7 +320,11 @@ fn carry_ports(new: &mut Value, old: &Value) {
             if let Some(kept) = kept.filter(|kept| used.insert(*kept)) {
                 port["nodePort"] = kept.into();
             }
-        } else if had && !has && now != 0 && before.iter().any(|other| other["nodePort"].as_i64() == Some(now)) {
+        } else if had
+            && !has
+            && now != 0
+            && before.iter().any(|other| other["nodePort"].as_i64() == Some(now))
+        {
             if let Some(fields) = port.as_object_mut() {
                 fields.shift_remove("nodePort");
             }
@@ -368,7 +376,8 @@ fn items(service: &Value) -> BTreeSet<Item> {
     items.extend(address_number(text(&service["spec"]["clusterIP"])).map(Item::Address));
     if has_node_ports(service) {
         let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-        items.extend(ports.filter_map(|port| port["nodePort"].as_i64().and_then(port_number)).map(Item::Port));
+        items
+            .extend(ports.filter_map(|port| port["nodePort"].as_i64().and_then(port_number)).map(Item::Port));
         items.extend(service["spec"]["healthCheckNodePort"].as_i64().and_then(port_number).map(Item::Port));
     }
     items
@@ -404,7 +413,8 @@ fn has_node_ports(service: &Value) -> bool {
 }
 
 fn needs_health_check(service: &Value) -> bool {
-    text(&service["spec"]["type"]) == "LoadBalancer" && text(&service["spec"]["externalTrafficPolicy"]) == "Local"
+    text(&service["spec"]["type"]) == "LoadBalancer"
+        && text(&service["spec"]["externalTrafficPolicy"]) == "Local"
 }
 
 fn has_health_check(service: &Value) -> bool {

@@ -64,7 +64,8 @@ pub trait Authorizer: Send + Sync {
 pub struct ComponentsOnly;
 
 /// Paths that anyone may read, as in the role `system:public-info-viewer` and `system:discovery`.
-const PUBLIC_PATHS: [&str; 8] = ["/healthz", "/livez", "/readyz", "/version", "/api", "/apis", "/openapi", "/.well-known"];
+const PUBLIC_PATHS: [&str; 8] =
+    ["/healthz", "/livez", "/readyz", "/version", "/api", "/apis", "/openapi", "/.well-known"];
 
 impl Authorizer for ComponentsOnly {
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
@@ -73,12 +74,18 @@ impl Authorizer for ComponentsOnly {
         let trusted = in_group("system:masters")
             || matches!(
                 user.name.as_str(),
-                "system:kube-scheduler" | "system:kube-controller-manager" | "system:kube-proxy" | "system:apiserver"
+                "system:kube-scheduler"
+                    | "system:kube-controller-manager"
+                    | "system:kube-proxy"
+                    | "system:apiserver"
             )
             || (user.name.starts_with("system:node:") && in_group("system:nodes"));
         let public = attributes.verb == "get"
             && PUBLIC_PATHS.iter().any(|path| {
-                attributes.path.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                attributes
+                    .path
+                    .strip_prefix(path)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             });
         if trusted || public { Decision::Allow } else { Decision::Deny(String::new()) }
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use api::codec;
-use api::encode;
 use api::field::{FieldError, invalid_kind};
 use api::registry::ResourceDef;
 use api::status::Status;
@@ -65,7 +64,11 @@ impl Pipeline {
             }
         }
         let lost = |binding: &Binding| Err(metadata::conflict(&pods, &binding.pod));
-        results.into_iter().zip(&bindings).map(|(result, binding)| result.unwrap_or_else(|| lost(binding))).collect()
+        results
+            .into_iter()
+            .zip(&bindings)
+            .map(|(result, binding)| result.unwrap_or_else(|| lost(binding)))
+            .collect()
     }
 
     pub(super) async fn create_binding(
@@ -79,7 +82,8 @@ impl Pipeline {
             Some(_) => object::part_def(&target.def, "binding")?,
             None => (*target.def).clone(),
         };
-        let decoded = codec::decode(&def, body.media, &body.bytes, options.field_validation.unwrap_or_default())?;
+        let decoded =
+            codec::decode(&def, body.media, &body.bytes, options.field_validation.unwrap_or_default())?;
         let mut document = decoded.object;
         metadata::place(target, &mut document)?;
         if target.name.is_some() {
@@ -130,17 +134,17 @@ fn read(document: &Value) -> Answer<Binding> {
 fn bound(def: &Arc<ResourceDef>, entry: &Entry, binding: &Binding, now: Timestamp) -> Answer<Value> {
     let name = &binding.pod;
     let refuse = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
-    if !binding.uid.is_empty() && *binding.uid != *header(entry).uid {
+    if !binding.uid.is_empty() && *binding.uid != *object::header(entry).uid {
         return refuse(format!(
             "Precondition failed: UID in precondition: {}, UID in object meta: {}",
             super::options::shortened(&binding.uid),
-            header(entry).uid
+            object::header(entry).uid
         ));
     }
-    if header(entry).deleting {
+    if object::header(entry).deleting {
         return refuse(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }
-    let node = header(entry).field(def, "spec.nodeName").unwrap_or_default();
+    let node = object::header(entry).field(def, "spec.nodeName").unwrap_or_default();
     if !node.is_empty() {
         return refuse(format!("pod {name} is already assigned to node \"{node}\""));
     }

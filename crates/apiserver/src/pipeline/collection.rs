@@ -23,7 +23,7 @@ impl Pipeline {
     ) -> Answer<DeletedCollection> {
         self.allowed(context, "deletecollection", target)?;
         let selection = Selection::parse(target, &selected.label_selector, &selected.field_selector)?;
-        let page = self.page(target, &selection, selected)?;
+        let page = self.page(target, &selection, selected).await?;
         for group in page.entries.chunks(GROUP) {
             self.delete_group(context, target, group, options).await?;
         }
@@ -58,8 +58,8 @@ impl Pipeline {
                 Err(WriteError::PreconditionFailed { current: None }) => {}
                 // It has changed since the snapshot: it is deleted as it is now.
                 Err(WriteError::PreconditionFailed { .. }) => {
-                    let namespace = Some(&*key.namespace).filter(|namespace| !namespace.is_empty());
-                    let one = Target::object(def.clone(), namespace, &key.name);
+                    let namespace = Some(key.namespace()).filter(|namespace| !namespace.is_empty());
+                    let one = Target::object(def.clone(), namespace, key.name());
                     match self.remove(context.now, &one, options).await {
                         Err(status) if !status.is_not_found() => return Err(status),
                         _ => {}

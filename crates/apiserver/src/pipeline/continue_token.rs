@@ -47,7 +47,9 @@ impl ContinueToken {
 
     /// Reads what a client sends back; nothing about it is trusted.
     pub(super) fn decode(token: &str) -> Answer<Self> {
-        let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let bad = |why: &str| {
+            Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
         let bytes = URL_SAFE_NO_PAD
             .decode(token.trim_end_matches('='))
             .map_err(|error| bad(&base64_error(&error)))?;
@@ -76,8 +78,9 @@ impl ContinueToken {
 
 fn base64_error(error: &base64::DecodeError) -> String {
     match error {
-        base64::DecodeError::InvalidByte(at, _)
-        | base64::DecodeError::InvalidLastSymbol(at, _) => format!("illegal base64 data at input byte {at}"),
+        base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => {
+            format!("illegal base64 data at input byte {at}")
+        }
         base64::DecodeError::InvalidLength(length) => format!("illegal base64 data at input byte {length}"),
         base64::DecodeError::InvalidPadding => "illegal base64 data".to_owned(),
     }
@@ -90,8 +93,7 @@ mod tests {
     #[test]
     fn a_token_leads_back_to_its_place() {
         for (namespace, name, revision) in [("ns", "a", Some(7)), ("", "node", None)] {
-            let token =
-                ContinueToken { revision, namespace: namespace.to_owned(), name: name.to_owned() };
+            let token = ContinueToken { revision, namespace: namespace.to_owned(), name: name.to_owned() };
             assert_eq!(ContinueToken::decode(&token.encode()).ok(), Some(token));
         }
     }

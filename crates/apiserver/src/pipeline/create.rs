@@ -1,7 +1,6 @@
 //! Create: from a body to a stored object.
 
 use api::codec;
-use api::encode;
 use api::kinds;
 use api::registry::ResourceDef;
 use api::status::{Cause, Details, Reason, Status};
@@ -56,11 +55,23 @@ impl Pipeline {
         if target.name.is_some() {
             metadata::named(target, &mut document)?;
         }
+        self.check_namespace(&self.inner.store.snapshot(), target, &document)?;
+        codec::to_storage(def, &mut document);
+        self.create_stored(context, target, document, warnings, options).await
+    }
+
+    /// Stores a document that is in the storage version and defaulted. One that was applied knows its owners.
+    pub(super) async fn create_stored(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        mut document: Value,
+        warnings: Vec<String>,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let def = &target.def;
         let storage = self.registry().storage(def);
         let snapshot = self.inner.store.snapshot();
-        self.check_namespace(&snapshot, target, &document)?;
-
-        codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
         kinds::prepare_for_create(&storage, &mut document);
         self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
@@ -73,7 +84,8 @@ impl Pipeline {
         let tries = if prefix.is_some() { GENERATE_TRIES } else { 1 };
         for last in (0..tries).rev().map(|left| left == 0) {
             if let Some(prefix) = &prefix {
-                metadata::of(&mut document).insert("name".to_owned(), self.inner.names.generate(prefix).into());
+                metadata::of(&mut document)
+                    .insert("name".to_owned(), self.inner.names.generate(prefix).into());
             }
             match self.store_new(&snapshot, &storage, target, &mut document, options).await {
                 Err(status) if status.is_already_exists() && prefix.is_some() => {
@@ -115,8 +127,11 @@ impl Pipeline {
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });
         }
-        let write =
-            Write { key, precondition: Precondition::Absent, change: Change::Put(object::template(document)) };
+        let write = Write {
+            key,
+            precondition: Precondition::Absent,
+            change: Change::Put(object::template(document)),
+        };
         match self.inner.store.write(write).await {
             Ok(entry) => {
                 allocated.keep();
@@ -136,7 +151,7 @@ impl Pipeline {
         let Some(entry) = snapshot.get(&Key::new(&self.inner.buckets.namespaces, "", namespace)) else {
             return Err(Status::not_found("", "namespaces", namespace));
         };
-        if !header(entry).deleting {
+        if !object::header(entry).deleting {
             return Ok(());
         }
         let def = &target.def;

@@ -36,7 +36,12 @@ pub(super) enum Plan {
 
 impl Pipeline {
     /// Deletes an object.
-    pub async fn delete(&self, context: &RequestContext, target: &Target, options: &DeleteOptions) -> Answer<Deleted> {
+    pub async fn delete(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Answer<Deleted> {
         self.allowed(context, "delete", target)?;
         if target.subresource.is_some() {
             return Err(object::method_not_allowed());
@@ -45,7 +50,12 @@ impl Pipeline {
     }
 
     /// Deletes without asking who wants it.
-    pub(super) async fn remove(&self, now: Timestamp, target: &Target, options: &DeleteOptions) -> Answer<Deleted> {
+    pub(super) async fn remove(
+        &self,
+        now: Timestamp,
+        target: &Target,
+        options: &DeleteOptions,
+    ) -> Answer<Deleted> {
         let def = &target.def;
         self.inner.kinds.may_delete(def, target.name.as_deref().unwrap_or_default())?;
         for _ in 0..TRIES {
@@ -71,7 +81,12 @@ impl Pipeline {
     }
 
     /// Releases what the object held, and makes the answer.
-    pub(super) fn deleted(&self, def: &Arc<ResourceDef>, written: Arc<Entry>, plan: &Plan) -> Answer<Deleted> {
+    pub(super) fn deleted(
+        &self,
+        def: &Arc<ResourceDef>,
+        written: Arc<Entry>,
+        plan: &Plan,
+    ) -> Answer<Deleted> {
         let object = object::of_entry(def, written)?;
         Ok(match plan {
             Plan::Remove(last) => {
@@ -84,14 +99,15 @@ impl Pipeline {
 
     fn pretend(&self, def: &Arc<ResourceDef>, entry: Arc<Entry>, plan: Plan) -> Deleted {
         let show = |mut value: Value| {
-            metadata::of(&mut value).insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
+            metadata::of(&mut value)
+                .insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
             object::of_storage_value(def, value)
         };
         match plan {
             Plan::Nothing => Deleted::Terminating(show(object::stored(&entry).unwrap_or_default())),
             Plan::Mark(value) => Deleted::Terminating(show(value)),
             Plan::Remove(value) => {
-                let uid = header(entry).uid.to_string();
+                let uid = object::header(&entry).uid.to_string();
                 gone(def, show(value), &uid)
             }
         }
@@ -190,7 +206,11 @@ fn collector_finalizers(object: &Value, policy: Option<Propagation>) -> Option<V
     }
     let others = finalizers(object).filter(|name| *name != ORPHAN && *name != FOREGROUND).map(str::to_owned);
     let added = [(orphan, ORPHAN), (foreground, FOREGROUND)];
-    Some(others.chain(added.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| (*name).to_owned())).collect())
+    Some(
+        others
+            .chain(added.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| (*name).to_owned()))
+            .collect(),
+    )
 }
 
 fn without_version(mut object: Value) -> Value {
@@ -201,11 +221,11 @@ fn without_version(mut object: Value) -> Value {
 /// Checks the preconditions of a deletion.
 pub(super) fn check_preconditions(def: &ResourceDef, entry: &Entry, options: &DeleteOptions) -> Answer<()> {
     let refuse = |why: &str| Err(Status::conflict(&def.group, &def.kind, entry.key.name(), why));
-    if let Some(uid) = options.uid.as_deref().filter(|uid| **uid != *header(entry).uid) {
+    if let Some(uid) = options.uid.as_deref().filter(|uid| **uid != *object::header(entry).uid) {
         return refuse(&format!(
             "the UID in the precondition ({}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             shortened(uid),
-            header(entry).uid
+            object::header(entry).uid
         ));
     }
     let revision = entry.revision.0.to_string();

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use store::{Change, Entry, Precondition, Write};
 
-use super::{Answer, Pipeline, delete, object};
+use super::{Answer, Pipeline, object};
 
 /// How long an event is kept after its last change.
 const TIME_TO_LIVE: SignedDuration = SignedDuration::from_secs(3600);

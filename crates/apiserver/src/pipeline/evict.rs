@@ -25,7 +25,8 @@ impl Pipeline {
         options: &WriteOptions,
     ) -> Answer<Written> {
         let def = object::part_def(&target.def, "eviction")?;
-        let decoded = codec::decode(&def, body.media, &body.bytes, options.field_validation.unwrap_or_default())?;
+        let decoded =
+            codec::decode(&def, body.media, &body.bytes, options.field_validation.unwrap_or_default())?;
         let given = super::object::meta(&decoded.object, "name");
         let name = target.name.as_deref().unwrap_or_default();
         if !given.is_empty() && given != name {
@@ -65,8 +66,8 @@ impl Pipeline {
 
     /// The budget that must allow the eviction of `pod`; none for pods that do not serve anyway.
     fn budget_of(&self, snapshot: &Snapshot, pod: &Entry) -> Answer<Option<Arc<Entry>>> {
-        let phase = header(pod).field(&self.inner.pods, "status.phase").unwrap_or_default();
-        if header(pod).deleting || matches!(phase, "Pending" | "Succeeded" | "Failed") {
+        let phase = object::header(pod).field(&self.inner.pods, "status.phase").unwrap_or_default();
+        if object::header(pod).deleting || matches!(phase, "Pending" | "Succeeded" | "Failed") {
             return Ok(None);
         }
         let mut found = None;
@@ -74,7 +75,9 @@ impl Pipeline {
             let document = object::stored(budget)?;
             let selector: Option<LabelSelector> =
                 serde_json::from_value(document["spec"]["selector"].clone()).unwrap_or_default();
-            if selector.is_some_and(|selector| selector.matches_with(|key| header(pod).labels.get(key))) {
+            if selector
+                .is_some_and(|selector| selector.matches_with(|key| object::header(pod).labels.get(key)))
+            {
                 if found.is_some() {
                     return Err(Status::internal(
                         "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",

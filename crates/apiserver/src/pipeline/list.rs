@@ -7,7 +7,7 @@ use super::continue_token::ContinueToken;
 use super::options::{self, shortened};
 use super::selection::Selection;
 use super::types::{Answer, ListOptions, ListResult, RequestContext, Target};
-use super::Pipeline;
+use super::{Pipeline, object};
 
 /// Which snapshot a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,22 +22,32 @@ enum Moment {
 
 impl Pipeline {
     /// Lists the objects of a resource.
-    pub fn list(&self, context: &RequestContext, target: &Target, options: &ListOptions) -> Answer<ListResult> {
+    pub async fn list(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        options: &ListOptions,
+    ) -> Answer<ListResult> {
         self.allowed(context, "list", target)?;
         let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
-        self.page(target, &selection, options)
+        self.page(target, &selection, options).await
     }
 
-    pub(super) fn page(&self, target: &Target, selection: &Selection, options: &ListOptions) -> Answer<ListResult> {
+    pub(super) async fn page(
+        &self,
+        target: &Target,
+        selection: &Selection,
+        options: &ListOptions,
+    ) -> Answer<ListResult> {
         let moment = moment(options)?;
         let (snapshot, after, consistent) = if options.continue_token.is_empty() {
-            (self.snapshot_of(moment)?, None, true)
+            (self.snapshot_of(moment).await?, None, true)
         } else {
             let token = ContinueToken::decode(&options.continue_token)?;
             let after = Key::new(&object::bucket(&target.def), &token.namespace, &token.name);
             let snapshot = match token.revision {
                 None => self.inner.store.snapshot(),
-                Some(revision) => self.snapshot_to_continue(revision, &token)?,
+                Some(revision) => self.snapshot_to_continue(revision, &token).await?,
             };
             (snapshot, Some(after), token.revision.is_some())
         };
@@ -46,13 +56,21 @@ impl Pipeline {
 
         if let (Some(name), true) = (selection.name(), namespace.is_some() || !target.def.namespaced) {
             let key = Key::new(&object::bucket(&target.def), namespace.unwrap_or_default(), name);
-            let entries = snapshot.get(&key).filter(|entry| selection.matches(entry)).cloned().into_iter().collect();
-            return Ok(ListResult { def: target.def.clone(), revision, entries, continue_token: None, remaining: None });
+            let entries =
+                snapshot.get(&key).filter(|entry| selection.matches(entry)).cloned().into_iter().collect();
+            return Ok(ListResult {
+                def: target.def.clone(),
+                revision,
+                entries,
+                continue_token: None,
+                remaining: None,
+            });
         }
 
         let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
         let everything = selection.is_everything();
-        let mut rest = snapshot.list(&object::bucket(&target.def), namespace, after.as_ref());
+        let mut rest =
+            snapshot.list(&object::bucket(&target.def), selection.scope(namespace), after.as_ref());
         let mut entries = Vec::new();
         let mut continue_token = None;
         let mut remaining = None;
@@ -81,11 +99,18 @@ impl Pipeline {
     pub(super) fn snapshot_not_older(&self, resource_version: &str) -> Answer<Snapshot> {
         match options::resource_version(resource_version)? {
             None | Some(0) => Ok(self.inner.store.snapshot()),
-            Some(revision) => self.snapshot_of(Moment::NotOlderThan(revision)),
+            Some(revision) => {
+                let present = self.inner.store.snapshot();
+                if revision > present.revision().0 {
+                    Err(too_large(revision, present.revision().0))
+                } else {
+                    Ok(present)
+                }
+            }
         }
     }
 
-    fn snapshot_of(&self, moment: Moment) -> Answer<Snapshot> {
+    async fn snapshot_of(&self, moment: Moment) -> Answer<Snapshot> {
         let present = self.inner.store.snapshot();
         match moment {
             Moment::Latest => Ok(present),
@@ -93,7 +118,7 @@ impl Pipeline {
                 Err(too_large(revision, present.revision().0))
             }
             Moment::NotOlderThan(_) => Ok(present),
-            Moment::Exact(revision) => match self.inner.store.snapshot_at(Revision(revision)) {
+            Moment::Exact(revision) => match self.inner.store.snapshot_at(Revision(revision)).await {
                 Ok(snapshot) => Ok(snapshot),
                 Err(ReadError::Future { .. }) => Err(too_large(revision, present.revision().0)),
                 Err(ReadError::Compacted { .. }) => {
@@ -104,8 +129,8 @@ impl Pipeline {
         }
     }
 
-    fn snapshot_to_continue(&self, revision: u64, token: &ContinueToken) -> Answer<Snapshot> {
-        match self.inner.store.snapshot_at(Revision(revision)) {
+    async fn snapshot_to_continue(&self, revision: u64, token: &ContinueToken) -> Answer<Snapshot> {
+        match self.inner.store.snapshot_at(Revision(revision)).await {
             Ok(snapshot) => Ok(snapshot),
             Err(ReadError::Compacted { .. }) => {
                 let mut status = expired(
@@ -182,7 +207,9 @@ fn moment(options: &ListOptions) -> Answer<Moment> {
     }
     Ok(match revision {
         None | Some(0) => Moment::Latest,
-        Some(revision) if wanted == "Exact" || (wanted.is_empty() && options.limit > 0) => Moment::Exact(revision),
+        Some(revision) if wanted == "Exact" || (wanted.is_empty() && options.limit > 0) => {
+            Moment::Exact(revision)
+        }
         Some(revision) => Moment::NotOlderThan(revision),
     })
 }

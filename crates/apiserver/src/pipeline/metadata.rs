@@ -104,7 +104,8 @@ pub(super) fn begin_update(new: &mut Value, old: &Value) -> Vec<FieldError> {
     let metadata = of(new);
     metadata.shift_remove("resourceVersion");
     metadata.shift_remove("selfLink");
-    for field in ["namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+    for field in ["namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
+    {
         let before = kept.and_then(|kept| kept.get(field)).filter(|value| !value.is_null());
         let now = metadata.get(field).filter(|value| !value.is_null() && value.as_str() != Some(""));
         match (now, before) {
@@ -152,7 +153,13 @@ pub(super) fn conflict(def: &ResourceDef, name: &str) -> Status {
 }
 
 /// The conflict of an update with another object of the same name.
-pub(super) fn uid_conflict(def: &ResourceDef, namespace: &str, name: &str, expected: &str, found: &str) -> Status {
+pub(super) fn uid_conflict(
+    def: &ResourceDef,
+    namespace: &str,
+    name: &str,
+    expected: &str,
+    found: &str,
+) -> Status {
     let place = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
     Status::conflict(
         &def.group,
@@ -173,7 +180,9 @@ pub(super) fn mark_deleting(object: &mut Value, now: Timestamp, grace: i64) {
     let end = now.checked_add(jiff::SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
     metadata.insert("deletionTimestamp".to_owned(), Time(end).to_string().into());
     metadata.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
-    if first && let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|now| *now > 0) {
+    if first
+        && let Some(generation) = metadata.get("generation").and_then(Value::as_i64).filter(|now| *now > 0)
+    {
         metadata.insert("generation".to_owned(), generation.saturating_add(1).into());
     }
 }

@@ -41,9 +41,9 @@ use std::sync::Arc;
 use api::registry::{Registry, ResourceDef};
 use store::{Bucket, Entry, Snapshot, Store};
 
+pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
 pub use events::EXPIRE_EVERY;
 pub use extract::extract;
-pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
 pub use names::{Names, RandomNames};
 pub use object::render;
 pub use options::{dry_run, field_validation};
@@ -111,7 +111,12 @@ impl Pipeline {
     }
 
     /// Returns an object, or its scale.
-    pub async fn get(&self, context: &RequestContext, target: &Target, options: &GetOptions) -> Answer<Object> {
+    pub async fn get(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        options: &GetOptions,
+    ) -> Answer<Object> {
         self.allowed(context, "get", target)?;
         let snapshot = self.snapshot_not_older(&options.resource_version)?;
         let entry = self.existing(&snapshot, target)?;

@@ -91,15 +91,17 @@ pub(super) fn of_value(object: &Value) -> Object {
 
 /// The document that is stored in `entry`.
 pub(crate) fn stored(entry: &Entry) -> Answer<Value> {
-    serde_json::from_slice(&entry.value)
-        .map_err(|error| Status::internal(format!("the stored object {} does not decode: {error}", entry.key.name())))
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        Status::internal(format!("the stored object {} does not decode: {error}", entry.key.name()))
+    })
 }
 
 /// Reads a small JSON or YAML document that is no resource of its own, as DeleteOptions.
 pub(super) fn decode_loose(body: &Body) -> Answer<Value> {
     let value: Value = match body.media {
-        MediaType::Json => serde_json::from_slice(&body.bytes)
-            .map_err(|error| Status::bad_request(format!("couldn't get version/kind; json parse error: {error}")))?,
+        MediaType::Json => serde_json::from_slice(&body.bytes).map_err(|error| {
+            Status::bad_request(format!("couldn't get version/kind; json parse error: {error}"))
+        })?,
         MediaType::Yaml => serde_saphyr::from_slice(&body.bytes)
             .map_err(|error| Status::bad_request(format!("error converting YAML to JSON: {error}")))?,
     };
@@ -118,7 +120,8 @@ pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
 
 /// A Status of success, as a deletion and a binding answer.
 pub(super) fn success(details: Option<Value>, code: Option<u16>) -> Value {
-    let mut status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    let mut status =
+        serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     if let Some(details) = details {
         status["details"] = details;
     }

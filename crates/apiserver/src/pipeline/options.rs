@@ -13,7 +13,12 @@ pub fn dry_run<S: AsRef<str>>(kind: &str, values: &[S]) -> Answer<bool> {
         return Ok(!values.is_empty());
     }
     let shown = serde_json::to_string(&values).unwrap_or_default();
-    Err(invalid(kind, "dryRun", "FieldValueNotSupported", &format!("Unsupported value: {shown}: supported values: \"All\"")))
+    Err(invalid(
+        kind,
+        "dryRun",
+        "FieldValueNotSupported",
+        &format!("Unsupported value: {shown}: supported values: \"All\""),
+    ))
 }
 
 /// Reads `fieldValidation`; `kind` is as `CreateOptions`.
@@ -27,15 +32,18 @@ pub fn field_validation(kind: &str, value: &str) -> Answer<Option<FieldValidatio
             kind,
             "fieldValidation",
             "FieldValueNotSupported",
-            &format!("Unsupported value: \"{}\": supported values: \"Ignore\", \"Warn\", \"Strict\"", shortened(other)),
+            &format!(
+                "Unsupported value: \"{}\": supported values: \"Ignore\", \"Warn\", \"Strict\"",
+                shortened(other)
+            ),
         )),
     }
 }
 
 /// Says that one option of a request is wrong. `kind` is as `ListOptions`.
 pub(super) fn invalid(kind: &str, field: &str, reason: &str, message: &str) -> Status {
-    Status::failure(Reason::Invalid, format!("{kind}.meta.k8s.io \"\" is invalid: {field}: {message}")).with_details(
-        Details {
+    Status::failure(Reason::Invalid, format!("{kind}.meta.k8s.io \"\" is invalid: {field}: {message}"))
+        .with_details(Details {
             group: "meta.k8s.io".to_owned(),
             kind: kind.to_owned(),
             causes: vec![Cause {
@@ -44,8 +52,7 @@ pub(super) fn invalid(kind: &str, field: &str, reason: &str, message: &str) -> S
                 field: field.to_owned(),
             }],
             ..Details::default()
-        },
-    )
+        })
 }
 
 /// Reads a resource version: empty is none.
@@ -141,9 +148,8 @@ impl DeleteOptions {
         Ok(Self {
             dry_run: dry_run("DeleteOptions", &dry_runs)?,
             grace_period_seconds,
-            propagation: propagation.or(orphan.map(|orphan| {
-                if orphan { Propagation::Orphan } else { Propagation::Background }
-            })),
+            propagation: propagation
+                .or(orphan.map(|orphan| if orphan { Propagation::Orphan } else { Propagation::Background })),
             uid: text(&preconditions["uid"], "preconditions.uid")?,
             resource_version: text(&preconditions["resourceVersion"], "preconditions.resourceVersion")?,
         })

@@ -4,14 +4,16 @@
 //! Without a resource version in it, it is applied again where another change came between.
 
 use api::codec::{self, FieldValidation, MediaType};
+use api::encode;
 use api::patch;
 use api::registry::ResourceDef;
 use api::status::{Details, Reason, Status};
+use json_patch::PatchOperation;
 use serde_json::Value;
 
 use super::metadata::{self, Expected};
 use super::object::{self, meta};
-use super::options::{invalid, shortened};
+use super::options::invalid;
 use super::types::{Answer, Body, PatchType, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::update::{Draft, Edit, Part, part};
 use super::{Pipeline, fields};
@@ -38,12 +40,12 @@ impl Pipeline {
                 "Forbidden: may not be specified for non-apply patch",
             ));
         }
-        if kind == PatchType::StrategicMerge && target.def.is_custom() {
+        if kind == PatchType::StrategicMerge && is_custom(&target.def) {
             return Err(unsupported());
         }
-        let document = read(&body)?;
+        let document = PatchDocument::read(kind, &body)?;
         if target.subresource == Some(Subresource::Scale) {
-            return self.patch_scale(context, target, kind, &document, options).await;
+            return self.patch_scale(context, target, &document, options).await;
         }
         let part = part(target.subresource)?;
         let def = &target.def;
@@ -52,7 +54,7 @@ impl Pipeline {
         self.edit(&edit, |old| {
             let mut object = old.clone();
             codec::from_storage(def, &mut object);
-            apply_to(def, kind, &mut object, &document)?;
+            document.apply(def, &mut object)?;
             patched(target, object, old, validation)
         })
         .await
@@ -90,7 +92,8 @@ impl Pipeline {
             }
             self.allowed(context, "create", target)?;
             let made = fields::apply_new(def, &document, context, options)?;
-            return match self.create_applied(context, target, made, decoded.warnings.clone(), options).await {
+            return match self.create_document(context, target, made, decoded.warnings.clone(), options).await
+            {
                 // Someone else made it in the meantime: it is applied to that.
                 Err(status) if status.is_already_exists() => {
                     self.apply_existing(context, target, part, &document, &decoded.warnings, options).await
@@ -116,7 +119,8 @@ impl Pipeline {
         self.edit(&edit, |old| {
             let mut live = old.clone();
             codec::from_storage(def, &mut live);
-            let mut object = fields::apply_existing(def, &live, document, context, options, target.subresource)?;
+            let mut object =
+                fields::apply_existing(def, &live, document, context, options, target.subresource)?;
             let mut warnings = warnings.to_vec();
             warnings.extend(codec::check(def, &mut object, FieldValidation::Ignore)?);
             codec::to_storage(def, &mut object);
@@ -126,13 +130,35 @@ impl Pipeline {
     }
 }
 
-/// Applies one of the three plain patches.
-pub(super) fn apply_to(def: &ResourceDef, kind: PatchType, object: &mut Value, document: &Value) -> Answer<()> {
-    match kind {
-        PatchType::Json => patch::json::apply(object, document),
-        PatchType::Merge => patch::merge::apply(object, document),
-        PatchType::StrategicMerge => patch::strategic::apply(&def.schema, object, document),
-        PatchType::Apply => Err(Status::internal("an apply is no plain patch")),
+/// One of the three plain patches, read.
+pub(super) enum PatchDocument {
+    Json(Vec<PatchOperation>),
+    Merge(Value),
+    Strategic(Value),
+}
+
+impl PatchDocument {
+    fn read(kind: PatchType, body: &Body) -> Answer<Self> {
+        // Patches are JSON; YAML is taken where it is told so.
+        let bytes = match body.media {
+            MediaType::Json => body.bytes.clone(),
+            MediaType::Yaml => encode::to_bytes(&object::decode_loose(body)?),
+        };
+        Ok(match kind {
+            PatchType::Json => Self::Json(patch::json::decode(&bytes)?),
+            PatchType::Merge => Self::Merge(patch::decode(&bytes)?),
+            PatchType::StrategicMerge => Self::Strategic(patch::decode(&bytes)?),
+            PatchType::Apply => return Err(Status::internal("an apply is no plain patch")),
+        })
+    }
+
+    /// Changes an object of `def` as the patch says.
+    pub(super) fn apply(&self, def: &ResourceDef, object: &mut Value) -> Answer<()> {
+        match self {
+            Self::Json(operations) => patch::json::apply(object, operations.clone()),
+            Self::Merge(document) => patch::merge::apply(object, document.clone()),
+            Self::Strategic(document) => patch::strategic::apply(&def.schema, object, document.clone()),
+        }
     }
 }
 
@@ -154,13 +180,9 @@ fn patched(target: &Target, mut object: Value, old: &Value, validation: FieldVal
     Ok(Draft { object, expected, warnings, applied: false })
 }
 
-fn read(body: &Body) -> Answer<Value> {
-    match body.media {
-        MediaType::Json => serde_json::from_slice(&body.bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding patch: {}", shortened(&error.to_string())))),
-        MediaType::Yaml => serde_saphyr::from_slice(&body.bytes)
-            .map_err(|error| Status::bad_request(format!("error decoding YAML: {}", shortened(&error.to_string())))),
-    }
+/// Custom resources have no strategies to merge by.
+fn is_custom(def: &ResourceDef) -> bool {
+    api::registry::registry().resource(&def.group, &def.version, &def.plural).is_none()
 }
 
 /// A patch that cannot be applied, as the API has always said it.

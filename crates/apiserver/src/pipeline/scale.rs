@@ -9,12 +9,12 @@ use api::status::Status;
 use serde_json::{Map, Value, json};
 use store::Entry;
 
+use super::Pipeline;
 use super::metadata::{self, Expected};
 use super::object::{self, meta};
-use super::patch::apply_to;
-use super::types::{Answer, Body, Object, PatchType, RequestContext, Target, WriteOptions, Written};
+use super::patch::PatchDocument;
+use super::types::{Answer, Body, Object, RequestContext, Target, WriteOptions, Written};
 use super::update::{Draft, Edit, Part};
-use super::Pipeline;
 
 /// The scale of a stored object.
 pub(super) fn of_entry(def: &ResourceDef, entry: &Entry) -> Answer<Object> {
@@ -105,8 +105,7 @@ impl Pipeline {
         &self,
         context: &RequestContext,
         target: &Target,
-        kind: PatchType,
-        patch: &Value,
+        patch: &PatchDocument,
         options: &WriteOptions,
     ) -> Answer<Written> {
         let scale_def = object::part_def(&target.def, "scale")?;
@@ -114,7 +113,7 @@ impl Pipeline {
         self.scale_to(context, target, options, &scale_def, |old| {
             let before = of(&scale_def, old);
             let mut scale = before.clone();
-            apply_to(&scale_def, kind, &mut scale, patch)?;
+            patch.apply(&scale_def, &mut scale)?;
             codec::check(&scale_def, &mut scale, validation)?;
             metadata::named(target, &mut scale)?;
             metadata::place(target, &mut scale)?;
@@ -144,12 +143,14 @@ impl Pipeline {
                 let (scale, expected) = wanted(old)?;
                 let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
                 if !(0..=i64::from(i32::MAX)).contains(&replicas) {
-                    let error = FieldError::invalid(
-                        "spec.replicas",
-                        replicas,
-                        "must be greater than or equal to 0",
-                    );
-                    return Err(invalid_kind(&scale_def.group, &scale_def.kind, meta(&scale, "name"), &[error]));
+                    let error =
+                        FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+                    return Err(invalid_kind(
+                        &scale_def.group,
+                        &scale_def.kind,
+                        meta(&scale, "name"),
+                        &[error],
+                    ));
                 }
                 let mut object = old.clone();
                 object["spec"]["replicas"] = replicas.into();

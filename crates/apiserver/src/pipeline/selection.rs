@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use api::object::Header;
 use api::registry::ResourceDef;
-use api::selector::{FieldSelector, Selector};
+use api::selector::{FieldSelector, Operator, Selector};
 use api::status::Status;
-use store::Entry;
+use store::{Entry, Scope};
 
 use super::options::shortened;
 use super::types::{Answer, Target};
+use super::{extract, object};
 
 /// The longest selector that is read; a longer one is an attack or a mistake.
 const LONGEST_SELECTOR: usize = 64 * 1024;
@@ -46,17 +46,39 @@ impl Selection {
         self.name.as_deref()
     }
 
+    /// The least part of a bucket that holds all that matches: what the store has an index for.
+    pub(super) fn scope<'a>(&self, namespace: Option<&'a str>) -> Scope<'a> {
+        let label = self.labels.requirements().iter().find_map(|requirement| {
+            match (requirement.operator(), requirement.values()) {
+                (Operator::Equals | Operator::DoubleEquals | Operator::In, [value]) => {
+                    Some(extract::label_term(requirement.key(), value))
+                }
+                _ => None,
+            }
+        });
+        let field =
+            || {
+                self.fields.requirements().iter().filter(|requirement| !requirement.negated).find_map(
+                    |requirement| extract::indexed_field_term(&requirement.field, &requirement.value),
+                )
+            };
+        match label.or_else(field) {
+            Some(term) => Scope::Term(term, namespace),
+            None => namespace.into(),
+        }
+    }
+
     /// Whether the object matches.
     pub(super) fn matches(&self, entry: &Entry) -> bool {
-        if self.name.as_deref().is_some_and(|name| name != entry.key.name()()) {
+        if self.name.as_deref().is_some_and(|name| name != entry.key.name()) {
             return false;
         }
-        let header: &Header = &entry.header;
+        let header = object::header(entry);
         (self.labels.is_empty() || self.labels.matches_with(|key| header.labels.get(key)))
             && (self.fields.is_empty()
                 || self.fields.matches(|field| match field {
-                    "metadata.name" => Some(entry.key.name()()),
-                    "metadata.namespace" => Some(entry.key.name()space),
+                    "metadata.name" => Some(entry.key.name()),
+                    "metadata.namespace" => Some(entry.key.namespace()),
                     other => header.field(&self.def, other),
                 }))
     }

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use api::codec;
-use api::encode;
 use api::field::FieldError;
 use api::kinds;
 use api::registry::ResourceDef;
@@ -14,7 +13,7 @@ use store::{Change, Entry, Precondition, Write, WriteError};
 use super::metadata::{self, Expected};
 use super::object::{self, finalizers, meta};
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
-use super::{Pipeline, fields, rules, scale};
+use super::{Pipeline, fields, rules};
 
 /// How often a change that names no resource version is made again because another came between. Each try
 /// means that someone else got on; beyond this the object is written by too many.
@@ -75,7 +74,8 @@ impl Pipeline {
         if self.inner.store.snapshot().get(&object::key(target)).is_none() {
             return match part {
                 Part::Main if rules::of(def).create_on_update => {
-                    self.create_by_update(context, target, document, expected, decoded.warnings, options).await
+                    self.create_by_update(context, target, document, expected, decoded.warnings, options)
+                        .await
                 }
                 _ => Err(object::not_found(def, target.name.as_deref().unwrap_or_default())),
             };
@@ -165,7 +165,7 @@ impl Pipeline {
             self.inner.kinds.admit_update(&storage, &mut new, old);
         }
         if !applied {
-            fields::track_update(&storage, def, &mut new, old, context, options, target.subresource);
+            fields::track_update(def, &mut new, old, context, options, target.subresource);
         }
         errors.extend(kinds::validate(&storage, &new));
         errors.extend(kinds::validate_update(&storage, &new, old));
@@ -187,13 +187,17 @@ impl Pipeline {
         };
         let mut written = if options.dry_run {
             let mut shown = new.clone();
-            metadata::of(&mut shown).insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
+            metadata::of(&mut shown)
+                .insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
             object::of_storage_value(def, shown)
         } else {
             let template = object::template(&new);
             let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
-            let write =
-                Write { key: entry.key.clone(), precondition: Precondition::Revision(entry.revision), change };
+            let write = Write {
+                key: entry.key.clone(),
+                precondition: Precondition::Revision(entry.revision),
+                change,
+            };
             match self.inner.store.write(write).await {
                 Ok(entry) => {
                     if let Some(allocated) = allocated {
@@ -215,8 +219,14 @@ impl Pipeline {
     fn check_expected(&self, target: &Target, entry: &Entry, expected: &Expected) -> Answer<()> {
         let def = &target.def;
         let name = target.name.as_deref().unwrap_or_default();
-        if !expected.uid.is_empty() && *expected.uid != *header(entry).uid {
-            return Err(metadata::uid_conflict(def, entry.key.namespace(), name, &expected.uid, &header(entry).uid));
+        if !expected.uid.is_empty() && *expected.uid != *object::header(entry).uid {
+            return Err(metadata::uid_conflict(
+                def,
+                entry.key.namespace(),
+                name,
+                &expected.uid,
+                &object::header(entry).uid,
+            ));
         }
         if expected.resource_version.is_empty() {
             return Ok(());

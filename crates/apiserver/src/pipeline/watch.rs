@@ -12,14 +12,14 @@ use api::registry::ResourceDef;
 use api::status::Status;
 use bytes::{Bytes, BytesMut};
 use serde_json::json;
-use store::{Entry, Event, EventKind, ReadError, Revision, Watch, WatchError};
+use store::{Entry, Event, EventKind, ReadError, Revision, Watch};
 use tokio::time::{Instant, Sleep};
 
 use super::list::{expired, too_large};
 use super::options::{self, shortened};
 use super::selection::Selection;
 use super::types::{Answer, RequestContext, Target, WatchEventType, WatchItem, WatchOptions};
-use super::{Pipeline, render};
+use super::{Pipeline, object, render};
 
 /// How often a quiet watcher that wants bookmarks is told how far it is: often enough that it seldom lists again.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -57,13 +57,19 @@ enum Phase {
 impl Pipeline {
     /// Watches the objects of a resource. What is wrong with the request is an error here; what goes wrong with
     /// the watch (its version is too old) is the stream's last item.
-    pub fn watch(&self, context: &RequestContext, target: &Target, options: &WatchOptions) -> Answer<WatchStream> {
+    pub fn watch(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        options: &WatchOptions,
+    ) -> Answer<WatchStream> {
         self.allowed(context, "watch", target)?;
         check(options)?;
         let revision = options::resource_version(&options.resource_version)?.unwrap_or(0);
         let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
         let initial = options.send_initial_events.unwrap_or(revision == 0);
         let namespace = target.namespace.as_deref().filter(|_| target.def.namespaced);
+        let bucket = object::bucket(&target.def);
         let store = &self.inner.store;
         let snapshot = store.snapshot();
         let present = snapshot.revision().0;
@@ -72,17 +78,17 @@ impl Pipeline {
         let phase = if initial && revision > present {
             Phase::Failed(too_large(revision, present))
         } else {
-            match store.watch(&object::bucket(&target.def), Revision(start), namespace) {
+            match store.watch(&bucket, Revision(start), selection.scope(namespace)) {
                 Ok(watch) if initial => {
                     let found: Vec<_> = snapshot
-                        .list(&object::bucket(&target.def), namespace, None)
+                        .list(&bucket, selection.scope(namespace), None)
                         .filter(|entry| selection.matches(entry))
                         .cloned()
                         .collect();
                     Phase::Initial { rest: found.into_iter(), then: watch }
                 }
                 Ok(watch) => Phase::Live(watch),
-                Err(ReadError::Compacted { oldest }) => Phase::Failed(too_old(start, oldest.0)),
+                Err(ReadError::Compacted { oldest, .. }) => Phase::Failed(too_old(start, oldest.0)),
                 Err(ReadError::Future { .. }) => Phase::Failed(too_large(start, present)),
                 Err(other) => Phase::Failed(Status::internal(other)),
             }
@@ -123,7 +129,7 @@ impl WatchStream {
                             return Some(Ok(item));
                         }
                     }
-                    Err(WatchError::Closed) => self.phase = Phase::Ended,
+                    Err(ReadError::Closed) => self.phase = Phase::Ended,
                     Err(error) => self.phase = Phase::Failed(lagged(&error, self.revision)),
                 },
                 () = &mut self.bookmark => {
@@ -145,20 +151,23 @@ impl WatchStream {
             }
             let Phase::Live(watch) = &mut self.phase else { continue };
             match watch.try_next() {
-                None => return None,
-                Some(Ok(event)) => {
+                Ok(None) => return None,
+                Ok(Some(event)) => {
                     if let Some(item) = self.judge(&event) {
                         return Some(Some(Ok(item)));
                     }
                 }
-                Some(Err(WatchError::Closed)) => self.phase = Phase::Ended,
-                Some(Err(error)) => self.phase = Phase::Failed(lagged(&error, self.revision)),
+                Err(ReadError::Closed) => self.phase = Phase::Ended,
+                Err(error) => self.phase = Phase::Failed(lagged(&error, self.revision)),
             }
         }
     }
 
     /// A bookmark of how far the watcher is, as it is sent by itself every minute.
-    pub fn bookmark(&self) -> WatchItem {
+    pub fn bookmark(&mut self) -> WatchItem {
+        if let Phase::Live(watch) = &mut self.phase {
+            self.revision = self.revision.max(watch.progress().0);
+        }
         self.bookmark_with(json!({"resourceVersion": self.revision.to_string()}), false)
     }
 
@@ -170,7 +179,12 @@ impl WatchStream {
                     Some(entry) => {
                         self.phase = Phase::Initial { rest, then };
                         let object = render(&self.def, &entry);
-                        return Some(Some(Ok(item(WatchEventType::Added, object, entry.revision.0, Some(entry)))));
+                        return Some(Some(Ok(item(
+                            WatchEventType::Added,
+                            object,
+                            entry.revision.0,
+                            Some(entry),
+                        ))));
                     }
                     None => {
                         self.phase = Phase::Live(then);
@@ -247,16 +261,18 @@ fn too_old(revision: u64, oldest: u64) -> Status {
     expired(&format!("too old resource version: {revision} ({oldest})"))
 }
 
-fn lagged(error: &WatchError, revision: u64) -> Status {
+fn lagged(error: &ReadError, revision: u64) -> Status {
     match error {
-        WatchError::Compacted { oldest } => too_old(revision, oldest.0),
+        ReadError::Compacted { oldest, .. } => too_old(revision, oldest.0),
         other => Status::internal(other),
     }
 }
 
 fn check(options: &WatchOptions) -> Answer<()> {
     let wanted = options.resource_version_match.as_str();
-    let wrong = |reason: &str, message: &str| Err(options::invalid("ListOptions", "resourceVersionMatch", reason, message));
+    let wrong = |reason: &str, message: &str| {
+        Err(options::invalid("ListOptions", "resourceVersionMatch", reason, message))
+    };
     if options.send_initial_events.is_some() && wanted != "NotOlderThan" {
         return wrong(
             "FieldValueForbidden",
