@@ -3,6 +3,7 @@
 //! All of them change a document (`serde_json::Value`) and know nothing of storage. When one fails, the document may
 //! be half changed: drop it. Errors are the Status that the client gets.
 
+pub mod apply;
 pub mod json;
 pub mod merge;
 pub mod strategic;
