@@ -12,6 +12,7 @@ pub mod gvk;
 pub mod intstr;
 pub mod kinds;
 pub mod meta;
+pub mod names;
 pub mod object;
 pub mod patch;
 pub mod quantity;

@@ -1,0 +1,16 @@
+//! EndpointSlice.
+
+use serde_json::Value;
+
+use super::access::{fill, list_mut};
+use super::{PLAIN, Rules};
+
+pub(super) const RULES: Rules =
+    Rules { default, generation: &["endpoints", "ports", "addressType", "metadata.labels"], ..PLAIN };
+
+fn default(slice: &mut Value) {
+    for port in list_mut(slice, "ports") {
+        fill(port, "name", "");
+        fill(port, "protocol", "TCP");
+    }
+}

@@ -1,0 +1,14 @@
+//! Endpoints, the older form of EndpointSlice.
+
+use serde_json::Value;
+
+use super::access::{fill, list_mut};
+use super::{PLAIN, Rules};
+
+pub(super) const RULES: Rules = Rules { default, ..PLAIN };
+
+fn default(endpoints: &mut Value) {
+    for port in list_mut(endpoints, "subsets").flat_map(|subset| list_mut(subset, "ports")) {
+        fill(port, "protocol", "TCP");
+    }
+}

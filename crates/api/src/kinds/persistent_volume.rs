@@ -1,0 +1,24 @@
+//! PersistentVolume.
+
+use serde_json::{Value, json};
+
+use super::access::{fill, object_mut, set};
+use super::resources::round_list;
+use super::{PLAIN, Rules, pod_spec};
+
+pub(super) const RULES: Rules = Rules { default, create, ..PLAIN };
+
+fn default(volume: &mut Value) {
+    if let Some(status) = object_mut(volume, "status") {
+        fill(status, "phase", "Pending");
+    }
+    let Some(spec) = object_mut(volume, "spec") else { return };
+    fill(spec, "persistentVolumeReclaimPolicy", "Retain");
+    fill(spec, "volumeMode", "Filesystem");
+    round_list(spec, "capacity");
+    pod_spec::volume_source(spec);
+}
+
+fn create(volume: &mut Value) {
+    set(volume, "status", json!({"phase": "Pending"}));
+}

@@ -1,0 +1,15 @@
+//! ReplicaSet.
+
+use serde_json::Value;
+
+use super::access::{fill, object_mut};
+use super::{COUNTED, Rules, template};
+
+pub(super) const RULES: Rules = Rules { default, status_keeps_labels: true, ..COUNTED };
+
+fn default(object: &mut Value) {
+    if let Some(spec) = object_mut(object, "spec") {
+        fill(spec, "replicas", 1);
+        template::default_in(spec);
+    }
+}
