@@ -151,7 +151,8 @@ where
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        error!(%place, "panic");
+        let reason = panic.payload_as_str().unwrap_or("no message");
+        error!(%place, %reason, "panic");
     }));
     let runtime = match spec.threads {
         Threads::Current => tokio::runtime::Builder::new_current_thread(),
