@@ -1,0 +1,211 @@
+//! What exists from the first second: namespaces, priority classes, and the Service by which pods find the API.
+//!
+//! Everything goes through the [`Pipeline`], as any client's objects do, and is made only where it is missing; only
+//! the addresses of the API are brought up to date at every start.
+
+use std::net::IpAddr;
+
+use api::status::Status;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::pipeline::{Body, GetOptions, Pipeline, RequestContext, Target, UserInfo, WriteOptions};
+
+/// The namespaces of every cluster.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// The Service address of the API, the first of its network.
+const API_ADDRESS: &str = "10.96.0.1";
+
+/// What a start has to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Bootstrap {
+    /// Where pods and nodes reach this server. A loopback address means nothing to them and is not announced.
+    pub address: IpAddr,
+    /// The port there.
+    pub port: u16,
+    /// The time of the start.
+    pub now: Timestamp,
+}
+
+impl Bootstrap {
+    /// Makes what is missing.
+    pub async fn run(&self, pipeline: &Pipeline) -> Result<(), Status> {
+        for name in NAMESPACES {
+            self.ensure(
+                pipeline,
+                None,
+                "namespaces",
+                &json!({
+                    "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
+                }),
+            )
+            .await?;
+        }
+        for (name, value, description) in [
+            (
+                "system-node-critical",
+                2_000_001_000,
+                "For pods that their node cannot do without: they are neither moved nor preempted.",
+            ),
+            (
+                "system-cluster-critical",
+                2_000_000_000,
+                "For pods that the cluster cannot do without, but that may run on another node.",
+            ),
+        ] {
+            self.ensure(
+                pipeline,
+                None,
+                "priorityclasses",
+                &json!({
+                    "apiVersion": "scheduling.k8s.io/v1",
+                    "kind": "PriorityClass",
+                    "metadata": {"name": name},
+                    "value": value,
+                    "preemptionPolicy": "PreemptLowerPriority",
+                    "description": description,
+                }),
+            )
+            .await?;
+        }
+        self.announce(pipeline).await
+    }
+
+    /// The Service `default/kubernetes`, its Endpoints and its EndpointSlice.
+    async fn announce(&self, pipeline: &Pipeline) -> Result<(), Status> {
+        self.ensure(
+            pipeline,
+            Some("default"),
+            "services",
+            &json!({
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {
+                    "name": "kubernetes",
+                    "namespace": "default",
+                    "labels": {"component": "apiserver", "provider": "kubernetes"},
+                },
+                "spec": {
+                    "clusterIP": API_ADDRESS,
+                    "type": "ClusterIP",
+                    "sessionAffinity": "None",
+                    "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": self.port}],
+                },
+            }),
+        )
+        .await?;
+        if self.address.is_loopback() || self.address.is_unspecified() {
+            return Ok(());
+        }
+        let address = self.address.to_string();
+        let port = json!({"name": "https", "port": self.port, "protocol": "TCP"});
+        self.replace(
+            pipeline,
+            "endpoints",
+            "subsets",
+            json!({
+                "apiVersion": "v1",
+                "kind": "Endpoints",
+                "metadata": {
+                    "name": "kubernetes",
+                    "namespace": "default",
+                    "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+                },
+                "subsets": [{"addresses": [{"ip": address}], "ports": [port]}],
+            }),
+        )
+        .await?;
+        let kind = if self.address.is_ipv4() { "IPv4" } else { "IPv6" };
+        self.replace(
+            pipeline,
+            "endpointslices",
+            "endpoints",
+            json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "name": "kubernetes",
+                    "namespace": "default",
+                    "labels": {"kubernetes.io/service-name": "kubernetes"},
+                },
+                "addressType": kind,
+                "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+                "ports": [port],
+            }),
+        )
+        .await
+    }
+
+    /// Makes the object where there is none.
+    async fn ensure(
+        &self,
+        pipeline: &Pipeline,
+        namespace: Option<&str>,
+        plural: &str,
+        object: &Value,
+    ) -> Result<(), Status> {
+        let target = target(pipeline, plural, namespace, object)?;
+        match pipeline.get(&self.context(), &target, &GetOptions::default()).await {
+            Ok(_) => return Ok(()),
+            Err(status) if status.is_not_found() => {}
+            Err(status) => return Err(status),
+        }
+        let collection = Target { name: None, ..target };
+        match pipeline.create(&self.context(), &collection, body(object), &WriteOptions::default()).await {
+            Err(status) if !status.is_already_exists() => Err(status),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the object, or brings one of its fields up to date.
+    async fn replace(
+        &self,
+        pipeline: &Pipeline,
+        plural: &str,
+        field: &str,
+        object: Value,
+    ) -> Result<(), Status> {
+        self.ensure(pipeline, Some("default"), plural, &object).await?;
+        let target = target(pipeline, plural, Some("default"), &object)?;
+        let stored = pipeline.get(&self.context(), &target, &GetOptions::default()).await?;
+        let mut stored: Value = serde_json::from_slice(&stored.bytes).map_err(Status::internal)?;
+        stored[field] = object[field].clone();
+        if let Some(ports) = object.get("ports") {
+            stored["ports"] = ports.clone();
+        }
+        pipeline.update(&self.context(), &target, body(&stored), &WriteOptions::default()).await?;
+        Ok(())
+    }
+
+    fn context(&self) -> RequestContext {
+        RequestContext {
+            user: UserInfo {
+                name: "system:apiserver".to_owned(),
+                groups: vec!["system:masters".to_owned()],
+                ..UserInfo::default()
+            },
+            now: self.now,
+            user_agent: "apiserver".to_owned(),
+        }
+    }
+}
+
+fn body(object: &Value) -> Body {
+    Body::json(api::encode::to_bytes(object))
+}
+
+fn target(
+    pipeline: &Pipeline,
+    plural: &str,
+    namespace: Option<&str>,
+    object: &Value,
+) -> Result<Target, Status> {
+    let api_version = object["apiVersion"].as_str().unwrap_or_default();
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let def = pipeline
+        .registry()
+        .resource(group, version, plural)
+        .ok_or_else(|| Status::internal(format!("{plural} is not a built-in resource")))?;
+    Ok(Target::object(def, namespace, object["metadata"]["name"].as_str().unwrap_or_default()))
+}

@@ -1,0 +1,5 @@
+//! The pipeline in process, on a store in memory. Read on: [`harness`] for how the tests speak to it.
+
+mod harness;
+mod recorded;
+mod verbs;

@@ -1,0 +1,174 @@
+//! Replays exchanges that a real server answered, as far as they concern the pipeline.
+//!
+//! The exchanges are not part of this repository: without them the test says so and passes.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use crate::harness::Server;
+
+/// What differs from run to run and means nothing.
+const VOLATILE: [&str; 10] = [
+    "uid",
+    "creationTimestamp",
+    "resourceVersion",
+    "managedFields",
+    "time",
+    "deletionTimestamp",
+    "selfLink",
+    "continue",
+    "token",
+    "expirationTimestamp",
+];
+
+fn reference() -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::env::var_os("COXSWAIN_REFERENCE")
+        .map_or_else(|| root.join("../shared/reference"), PathBuf::from);
+    let file = folder.join("recorded.jsonl");
+    file.exists().then_some(file)
+}
+
+fn scrub(value: &Value, key: &str) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields = fields.clone();
+            sort_causes(&mut fields);
+            for (list, by) in [("resourceRules", ()), ("nonResourceRules", ())] {
+                let () = by;
+                if let Some(Value::Array(rules)) = fields.get_mut(list) {
+                    rules.sort_by_key(Value::to_string);
+                }
+            }
+            let scrubbed = fields.iter().filter(|(name, _)| !(*name == "managedFields" && key == "metadata"));
+            Value::Object(
+                scrubbed
+                    .map(|(name, value)| {
+                        let value = if VOLATILE.contains(&name.as_str()) {
+                            format!("<{name}>").into()
+                        } else {
+                            scrub(value, name)
+                        };
+                        (name.clone(), value)
+                    })
+                    .collect(),
+            )
+        }
+        Value::Array(values) => values.iter().map(|value| scrub(value, key)).collect(),
+        Value::String(text) => scrub_text(text, key).into(),
+        Value::Number(_)
+            if matches!(
+                key,
+                "nodePort" | "healthCheckNodePort" | "retryAfterSeconds" | "remainingItemCount"
+            ) =>
+        {
+            format!("<{key}>").into()
+        }
+        other => other.clone(),
+    }
+}
+
+/// Several causes come in any order.
+fn sort_causes(fields: &mut Map<String, Value>) {
+    if fields.get("kind") != Some(&json!("Status")) {
+        return;
+    }
+    let Some(Value::Array(causes)) = fields.get_mut("details").and_then(|details| details.get_mut("causes"))
+    else {
+        return;
+    };
+    if causes.len() > 1 {
+        causes.sort_by_key(|cause| format!("{}{}{}", cause["field"], cause["message"], cause["reason"]));
+        fields.insert("message".to_owned(), "<several causes>".into());
+    }
+}
+
+fn scrub_text(text: &str, key: &str) -> String {
+    if key == "username" {
+        return "<username>".to_owned();
+    }
+    if matches!(key, "clusterIP" | "clusterIPs") && text.starts_with("10.") {
+        return "<ip>".to_owned();
+    }
+    let mut out = String::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        if let Some(uuid) = rest.get(..36).filter(|part| is_uuid(part)) {
+            out.push_str("<uuid>");
+            rest = &rest[uuid.len()..];
+        } else if let Some(after) = rest.strip_prefix("current: ") {
+            out.push_str("current: N");
+            rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == 'N');
+        } else {
+            let c = rest.chars().next().expect("it is not empty");
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out
+}
+
+fn is_uuid(text: &str) -> bool {
+    text.bytes().enumerate().all(|(place, byte)| match place {
+        8 | 13 | 18 | 23 => byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+#[tokio::test]
+async fn recorded_exchanges_are_answered_as_a_real_server_answered_them() {
+    let Some(file) = reference() else {
+        println!("skipped: the recorded exchanges are not here (set COXSWAIN_REFERENCE)");
+        return;
+    };
+    let server = Server::start().await;
+    for namespace in ["rec"] {
+        let document = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        server.create("v1/namespaces", document).await.expect("a namespace");
+    }
+    let show: usize = std::env::var("SHOW").ok().and_then(|show| show.parse().ok()).unwrap_or(0);
+    let mut shown = 0;
+    let mut equal = BTreeSet::new();
+    let mut total = 0;
+    for line in std::fs::read_to_string(file).expect("the exchanges").lines() {
+        let row: Value = serde_json::from_str(line).expect("an exchange");
+        total += 1;
+        let title = row["title"].as_str().unwrap_or_default().to_owned();
+        let request = &row["request"];
+        let text = |name: &str| request[name].as_str().unwrap_or_default().to_owned();
+        let accept = text("accept");
+        if accept.contains("as=") || accept.contains("xml") || text("contentType") == "text/plain" {
+            continue;
+        }
+        let body = match &request["body"] {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            other => other.to_string().into_bytes(),
+        };
+        let (code, answer) =
+            server.exchange(&text("method"), &text("path"), &text("contentType"), &body).await;
+        let wanted = &row["response"];
+        let answer = if wanted["body"].get("managedFields").is_some() {
+            json!({"managedFields": answer["metadata"]["managedFields"]})
+        } else {
+            answer
+        };
+        let (got, want) = (scrub(&answer, ""), scrub(&wanted["body"], ""));
+        if wanted["code"] == code && got == want {
+            equal.insert(title);
+        } else if shown < show {
+            shown += 1;
+            println!("-- {title}\n   want {} {want}\n   got  {code} {got}", wanted["code"]);
+        }
+    }
+    println!("equal {} of {total}", equal.len());
+    let missing: Vec<_> = EQUAL.iter().filter(|title| !equal.contains(**title)).collect();
+    assert!(missing.is_empty(), "no longer equal: {missing:#?}");
+    let unlisted: Vec<_> = equal.iter().filter(|title| !EQUAL.contains(&title.as_str())).collect();
+    assert!(unlisted.is_empty(), "equal now, to be listed: {unlisted:#?}");
+}
+
+/// The exchanges that are answered equally.
+const EQUAL: &[&str] = &[];
