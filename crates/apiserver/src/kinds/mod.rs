@@ -5,6 +5,7 @@
 //! ports, kept only if the write succeeds), `release` when it is gone.
 
 mod allocator;
+mod job;
 mod namespace;
 pub(crate) mod pod;
 mod priority;
@@ -68,6 +69,15 @@ impl Kinds {
             "secrets" => secret::take_string_data(new),
             "services" => service::admit_update(new, old),
             "pods" => pod::admit_update(new, old),
+            _ => {}
+        }
+    }
+
+    /// Fills in what depends on the name of a new object, once it has one.
+    pub(crate) fn named(&self, def: &ResourceDef, object: &mut Value) {
+        match &*def.bucket {
+            "jobs.batch" => job::select_by_uid(object),
+            "namespaces" => namespace::label(object),
             _ => {}
         }
     }

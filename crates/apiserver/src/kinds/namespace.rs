@@ -22,7 +22,6 @@ pub(super) fn admit_create(object: &mut Value) {
         list.push("kubernetes".into());
     }
     object["status"] = json!({"phase": "Active"});
-    label(object);
 }
 
 pub(super) fn admit_update(new: &mut Value, old: &Value) {
@@ -40,7 +39,7 @@ pub(super) fn admit_update(new: &mut Value, old: &Value) {
 }
 
 /// Every namespace carries its name as a label, for selectors.
-fn label(object: &mut Value) {
+pub(super) fn label(object: &mut Value) {
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if name.is_empty() {
         return;

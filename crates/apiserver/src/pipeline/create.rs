@@ -11,6 +11,16 @@ use super::object::meta;
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::{Pipeline, fields, metadata, object, review};
 
+/// A document to be stored as a new object.
+pub(super) struct New {
+    /// In the version of the request, checked against its schema.
+    pub document: Value,
+    /// For the user.
+    pub warnings: Vec<String>,
+    /// Whether it was applied, and so knows the owners of its fields.
+    pub applied: bool,
+}
+
 /// How often another suffix is tried where a generated name is taken.
 const GENERATE_TRIES: usize = 8;
 
@@ -38,7 +48,8 @@ impl Pipeline {
         }
         let validation = options.field_validation.unwrap_or_default();
         let decoded = codec::decode(&target.def, body.media, &body.bytes, validation)?;
-        self.create_document(context, target, decoded.object, decoded.warnings, options).await
+        let new = New { document: decoded.object, warnings: decoded.warnings, applied: false };
+        self.create_document(context, target, new, options).await
     }
 
     /// Stores a document that is in the version of the request and has been checked against its schema.
@@ -46,36 +57,25 @@ impl Pipeline {
         &self,
         context: &RequestContext,
         target: &Target,
-        mut document: Value,
-        warnings: Vec<String>,
+        new: New,
         options: &WriteOptions,
     ) -> Answer<Written> {
+        let New { mut document, warnings, applied } = new;
         let def = &target.def;
         metadata::place(target, &mut document)?;
         if target.name.is_some() {
             metadata::named(target, &mut document)?;
         }
-        self.check_namespace(&self.inner.store.snapshot(), target, &document)?;
-        codec::to_storage(def, &mut document);
-        self.create_stored(context, target, document, warnings, options).await
-    }
-
-    /// Stores a document that is in the storage version and defaulted. One that was applied knows its owners.
-    pub(super) async fn create_stored(
-        &self,
-        context: &RequestContext,
-        target: &Target,
-        mut document: Value,
-        warnings: Vec<String>,
-        options: &WriteOptions,
-    ) -> Answer<Written> {
-        let def = &target.def;
         let storage = self.registry().storage(def);
         let snapshot = self.inner.store.snapshot();
+        self.check_namespace(&snapshot, target, &document)?;
+        codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
         kinds::prepare_for_create(&storage, &mut document);
         self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
-        fields::track_create(&storage, def, &mut document, context, options);
+        if !applied {
+            fields::track_create(&storage, &mut document, context, options);
+        }
 
         let prefix = match (meta(&document, "name"), meta(&document, "generateName")) {
             ("", prefix) if !prefix.is_empty() => Some(prefix.to_owned()),
@@ -112,6 +112,7 @@ impl Pipeline {
         options: &WriteOptions,
     ) -> Answer<Written> {
         let def = &target.def;
+        self.inner.kinds.named(storage, document);
         let name = meta(document, "name").to_owned();
         let errors = kinds::validate(storage, document);
         if !errors.is_empty() {

@@ -1,7 +1,7 @@
 //! Who owns which field: keeps `managedFields` up to date on every write, and merges what is applied.
 
+use api::patch::apply::{self, Writer};
 use api::registry::ResourceDef;
-use api::status::{Reason, Status};
 use serde_json::Value;
 
 use super::options::invalid;
@@ -31,54 +31,60 @@ pub(super) fn check_manager(name: &str) -> Answer<()> {
     Ok(())
 }
 
-/// Notes who made the object.
+/// Notes who made the object, a document in its storage version.
 pub(super) fn track_create(
-    _storage: &ResourceDef,
-    _def: &ResourceDef,
-    _object: &mut Value,
-    _context: &RequestContext,
-    _options: &WriteOptions,
+    storage: &ResourceDef,
+    object: &mut Value,
+    context: &RequestContext,
+    options: &WriteOptions,
 ) {
+    apply::track_update(&writer(storage, context, options, None), None, object);
 }
 
-/// Notes who changed what.
+/// Notes who changed what; both documents are in their storage version.
 pub(super) fn track_update(
-    _def: &ResourceDef,
-    _new: &mut Value,
-    _old: &Value,
-    _context: &RequestContext,
-    _options: &WriteOptions,
-    _subresource: Option<Subresource>,
+    storage: &ResourceDef,
+    new: &mut Value,
+    old: &Value,
+    context: &RequestContext,
+    options: &WriteOptions,
+    subresource: Option<Subresource>,
 ) {
+    apply::track_update(&writer(storage, context, options, subresource), Some(old), new);
 }
 
-/// The object that an applied document makes.
-pub(super) fn apply_new(
-    _def: &ResourceDef,
-    _document: &Value,
-    _context: &RequestContext,
-    _options: &WriteOptions,
+/// The object that an applied document makes of the one there is, if there is one; all in the version of `def`.
+pub(super) fn apply(
+    def: &ResourceDef,
+    live: Option<&Value>,
+    document: &Value,
+    context: &RequestContext,
+    options: &WriteOptions,
+    subresource: Option<Subresource>,
 ) -> Answer<Value> {
-    Err(unavailable())
+    apply::apply(&writer(def, context, options, subresource), live, document, options.force)
 }
 
-/// The object that an applied document makes of the one there is.
-pub(super) fn apply_existing(
-    _def: &ResourceDef,
-    _live: &Value,
-    _document: &Value,
-    _context: &RequestContext,
-    _options: &WriteOptions,
-    _subresource: Option<Subresource>,
-) -> Answer<Value> {
-    Err(unavailable())
+fn writer<'a>(
+    def: &'a ResourceDef,
+    context: &'a RequestContext,
+    options: &'a WriteOptions,
+    subresource: Option<Subresource>,
+) -> Writer<'a> {
+    let manager = match options.field_manager.as_str() {
+        "" => context.user_agent.split('/').next().unwrap_or_default(),
+        named => named,
+    };
+    Writer { def, manager, subresource: subresource.map_or("", Subresource::as_str), now: context.now }
 }
 
 /// Whether two lists of managed fields say the same, their times aside.
 pub(super) fn same(new: &Value, old: &Value) -> bool {
-    new == old
-}
-
-fn unavailable() -> Status {
-    Status::failure(Reason::ServiceUnavailable, "server-side apply is not served yet")
+    let (Some(new), Some(old)) = (new.as_array(), old.as_array()) else { return new == old };
+    new.len() == old.len()
+        && new.iter().zip(old).all(|(new, old)| {
+            ["manager", "operation", "apiVersion", "fieldsType", "fieldsV1", "subresource"]
+                .iter()
+                .all(|field| new.get(field) == old.get(field))
+        })
 }

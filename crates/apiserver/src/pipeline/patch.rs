@@ -11,6 +11,7 @@ use api::status::{Details, Reason, Status};
 use json_patch::PatchOperation;
 use serde_json::Value;
 
+use super::create::New;
 use super::metadata::{self, Expected};
 use super::object::{self, meta};
 use super::options::invalid;
@@ -91,9 +92,9 @@ impl Pipeline {
                 return Err(object::not_found(def, target.name.as_deref().unwrap_or_default()));
             }
             self.allowed(context, "create", target)?;
-            let made = fields::apply_new(def, &document, context, options)?;
-            return match self.create_document(context, target, made, decoded.warnings.clone(), options).await
-            {
+            let made = fields::apply(def, None, &document, context, options, None)?;
+            let new = New { document: made, warnings: decoded.warnings.clone(), applied: true };
+            return match self.create_document(context, target, new, options).await {
                 // Someone else made it in the meantime: it is applied to that.
                 Err(status) if status.is_already_exists() => {
                     self.apply_existing(context, target, part, &document, &decoded.warnings, options).await
@@ -119,8 +120,7 @@ impl Pipeline {
         self.edit(&edit, |old| {
             let mut live = old.clone();
             codec::from_storage(def, &mut live);
-            let mut object =
-                fields::apply_existing(def, &live, document, context, options, target.subresource)?;
+            let mut object = fields::apply(def, Some(&live), document, context, options, target.subresource)?;
             let mut warnings = warnings.to_vec();
             warnings.extend(codec::check(def, &mut object, FieldValidation::Ignore)?);
             codec::to_storage(def, &mut object);

@@ -5,7 +5,7 @@ use api::registry::ResourceDef;
 use serde_json::{Value, json};
 
 use super::types::{Answer, Body, RequestContext, Target, WriteOptions, Written};
-use super::{Attributes, Decision, Pipeline, UserInfo, object};
+use super::{Attributes, Decision, Pipeline, UserInfo, metadata, object};
 
 /// Whether the resource is a question.
 pub(super) fn is_review(def: &ResourceDef) -> bool {
@@ -24,6 +24,7 @@ impl Pipeline {
         let validation = options.field_validation.unwrap_or_default();
         let decoded = codec::decode(def, body.media, &body.bytes, validation)?;
         let mut review = decoded.object;
+        metadata::of(&mut review);
         review["status"] = match &*def.plural {
             "selfsubjectreviews" => {
                 review["metadata"]["creationTimestamp"] = api::time::Time(context.now).to_string().into();

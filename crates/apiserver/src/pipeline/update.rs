@@ -10,6 +10,7 @@ use api::registry::ResourceDef;
 use serde_json::Value;
 use store::{Change, Entry, Precondition, Write, WriteError};
 
+use super::create::New;
 use super::metadata::{self, Expected};
 use super::object::{self, finalizers, meta};
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
@@ -115,7 +116,7 @@ impl Pipeline {
         }
         self.allowed(context, "create", target)?;
         metadata::of(&mut document).shift_remove("resourceVersion");
-        self.create_document(context, target, document, warnings, options).await
+        self.create_document(context, target, New { document, warnings, applied: false }, options).await
     }
 
     /// Changes the object of `edit`. `change` makes the new state from the old one, as often as it has to.
@@ -165,7 +166,7 @@ impl Pipeline {
             self.inner.kinds.admit_update(&storage, &mut new, old);
         }
         if !applied {
-            fields::track_update(def, &mut new, old, context, options, target.subresource);
+            fields::track_update(&storage, &mut new, old, context, options, target.subresource);
         }
         errors.extend(kinds::validate(&storage, &new));
         errors.extend(kinds::validate_update(&storage, &new, old));

@@ -59,6 +59,11 @@ impl Server {
             user: UserInfo {
                 name: "kubernetes-admin".to_owned(),
                 groups: vec!["system:masters".to_owned(), "system:authenticated".to_owned()],
+                extra: [(
+                    "authentication.kubernetes.io/credential-id".to_owned(),
+                    vec!["X509SHA256=00".to_owned()],
+                )]
+                .into(),
                 ..UserInfo::default()
             },
             now,
