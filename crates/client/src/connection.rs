@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use component::Kubeconfig;
+use futures_util::{Stream, StreamExt as _};
 use rpc::v1::cluster_client::ClusterClient;
+use rpc::v1::node_client::NodeClient;
 use rpc::v1::resources_client::ResourcesClient;
 use rpc::v1::{self, BindRequest, Binding};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
@@ -105,6 +108,15 @@ impl Client {
     /// Has the certificates of a node's daemons signed.
     pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, ClientError> {
         Ok(ClusterClient::new(self.channel.clone()).join(request).await?.into_inner())
+    }
+
+    /// The log of a container, in pieces.
+    pub async fn logs(
+        &self,
+        request: v1::LogsRequest,
+    ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
+        let chunks = NodeClient::new(self.channel.clone()).logs(request).await?.into_inner();
+        Ok(chunks.map(|chunk| Ok(chunk?.data)))
     }
 
     /// The channel, for services that have no wrapper here.

@@ -97,11 +97,19 @@ pub struct Deleted<T> {
 pub struct DynamicApi {
     client: Client,
     resource: GroupVersionResource,
+    encoding: Encoding,
 }
 
 impl DynamicApi {
     pub(crate) fn new(client: Client, resource: GroupVersionResource) -> Self {
-        Self { client, resource }
+        Self { client, resource, encoding: Encoding::Json }
+    }
+
+    /// The same, whose answers to get, list and watch are encoded in another way ([`Encoding::Table`]).
+    #[must_use]
+    pub fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.encoding = encoding;
+        self
     }
 
     /// Which resource.
@@ -126,7 +134,7 @@ impl DynamicApi {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             subresource: subresource.to_owned(),
-            encoding: Encoding::Json.into(),
+            encoding: self.encoding.into(),
         };
         Ok(RawObject::from_proto(self.client.resources().get(request).await?.into_inner()))
     }
@@ -170,7 +178,7 @@ impl DynamicApi {
             continue_token: params.continue_token.clone(),
             resource_version: params.resource_version.clone(),
             resource_version_match: params.resource_version_match.clone(),
-            encoding: Encoding::Json.into(),
+            encoding: self.encoding.into(),
         };
         let stream = self.client.resources().list(request).await?.into_inner();
         Ok(stream.map(|chunk| match chunk {
@@ -194,7 +202,7 @@ impl DynamicApi {
             send_initial_events: params.send_initial_events,
             allow_bookmarks: true,
             timeout_seconds: params.timeout_seconds,
-            encoding: Encoding::Json.into(),
+            encoding: self.encoding.into(),
         };
         let stream = self.client.resources().watch(request).await?.into_inner();
         Ok(stream.map(|event| watch_item(event?)))

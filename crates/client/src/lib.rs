@@ -32,5 +32,5 @@ pub use informer::Informer;
 pub use params::{DeleteOptions, ListParams, PatchOptions, PatchType, WatchParams, WriteOptions};
 pub use queue::WorkQueue;
 pub use resource::{GroupVersionResource, PartialObject, Resource};
-pub use rpc::v1::Binding;
+pub use rpc::v1::{Binding, Encoding, JoinRequest, LogsRequest};
 pub use store::Store;
