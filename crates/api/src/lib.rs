@@ -3,7 +3,8 @@
 //! Read on: [`registry`] for which resources there are, [`schema`] for what their fields are, [`codec`] for how bytes
 //! become a document, [`kinds`] for what a kind needs beyond its schema, [`meta`] for what every object has,
 //! [`status`] for how an error is told, [`gvk`] for names, [`selector`] for which objects are meant, [`quantity`] for
-//! amounts, [`patch`] for how a document is changed.
+//! amounts, [`patch`] for how a document is changed, [`protobuf`] for its
+//! other encoding.
 
 pub mod codec;
 pub mod encode;
@@ -15,6 +16,7 @@ pub mod meta;
 pub mod names;
 pub mod object;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 #[cfg(test)]
 mod reference;
