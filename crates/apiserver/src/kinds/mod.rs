@@ -9,7 +9,6 @@ mod job;
 mod namespace;
 pub(crate) mod pod;
 mod priority;
-mod secret;
 mod service;
 
 use std::sync::Arc;
@@ -45,6 +44,11 @@ impl Kinds {
         Self { services: Arc::new(Services::rebuild(snapshot)) }
     }
 
+    /// Whether a new object may come with its status: a kubelet registers its node together with its addresses.
+    pub(crate) fn keeps_status(&self, def: &ResourceDef) -> bool {
+        &*def.bucket == "nodes"
+    }
+
     /// Fills in a new object before it is validated.
     pub(crate) fn admit_create(
         &self,
@@ -54,8 +58,6 @@ impl Kinds {
     ) -> Result<(), Status> {
         match &*def.bucket {
             "pods" => pod::admit_create(snapshot, object)?,
-            "namespaces" => namespace::admit_create(object),
-            "secrets" => secret::take_string_data(object),
             "services" => service::admit_create(object),
             _ => {}
         }
@@ -65,8 +67,6 @@ impl Kinds {
     /// Fills in a changed object before it is validated.
     pub(crate) fn admit_update(&self, def: &ResourceDef, new: &mut Value, old: &Value) {
         match &*def.bucket {
-            "namespaces" => namespace::admit_update(new, old),
-            "secrets" => secret::take_string_data(new),
             "services" => service::admit_update(new, old),
             "pods" => pod::admit_update(new, old),
             _ => {}

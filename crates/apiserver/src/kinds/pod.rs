@@ -1,6 +1,5 @@
 //! Pod: what is filled in for every pod, and where its kubelet is.
 
-use api::quantity::Quantity;
 use api::status::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +21,6 @@ pub(super) fn admit_create(snapshot: &Snapshot, pod: &mut Value) -> Result<(), S
     service_account(pod);
     super::priority::resolve(snapshot, pod, &name)?;
     tolerate_for_a_while(pod);
-    pod["status"] = json!({"phase": "Pending", "qosClass": qos_class(&pod["spec"])});
     Ok(())
 }
 
@@ -80,49 +78,6 @@ fn tolerate_for_a_while(pod: &mut Value) {
         Some(list) => list.extend(missing),
         None => pod["spec"]["tolerations"] = missing.into(),
     }
-}
-
-/// The quality of service that the pod's resources ask for.
-pub(crate) fn qos_class(spec: &Value) -> &'static str {
-    let mut any = false;
-    let mut guaranteed = true;
-    let containers = ["containers", "initContainers"]
-        .into_iter()
-        .flat_map(|list| spec[list].as_array().into_iter().flatten());
-    for container in containers {
-        let resources = &container["resources"];
-        let requests = amounts(&resources["requests"]);
-        let limits = amounts(&resources["limits"]);
-        any |= !requests.is_empty() || !limits.is_empty();
-        let equal = |name: &str| {
-            let limit = limits.iter().find(|(own, _)| *own == name).map(|(_, amount)| amount);
-            let request = requests.iter().find(|(own, _)| *own == name).map(|(_, amount)| amount);
-            limit.is_some() && (request.is_none() || request == limit)
-        };
-        guaranteed &= equal("cpu") && equal("memory");
-    }
-    match (any, guaranteed) {
-        (false, _) => "BestEffort",
-        (true, true) => "Guaranteed",
-        (true, false) => "Burstable",
-    }
-}
-
-/// The cpu and memory that are more than nothing.
-fn amounts(resources: &Value) -> Vec<(&str, Quantity)> {
-    resources
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"))
-        .filter_map(|(name, amount)| {
-            let text = amount.as_str().map(str::to_owned).unwrap_or_else(|| amount.to_string());
-            Quantity::parse(&text)
-                .ok()
-                .filter(|amount| !amount.is_zero())
-                .map(|amount| (name.as_str(), amount))
-        })
-        .collect()
 }
 
 #[derive(Deserialize, Default)]
@@ -192,24 +147,6 @@ pub(crate) fn host(snapshot: &Snapshot, pod: &Entry) -> Result<PodHost, Status> 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quality_of_service_follows_from_the_resources() {
-        let container = |resources: Value| json!({"containers": [{"resources": resources}]});
-        let full = json!({"cpu": "1", "memory": "1Gi"});
-        for (spec, class) in [
-            (container(json!({})), "BestEffort"),
-            (container(json!({"requests": {"cpu": "0"}})), "BestEffort"),
-            (container(json!({"requests": {"ephemeral-storage": "1Gi"}})), "BestEffort"),
-            (container(json!({"limits": full})), "Guaranteed"),
-            (container(json!({"limits": full, "requests": {"cpu": "1000m"}})), "Guaranteed"),
-            (container(json!({"limits": full, "requests": {"cpu": "500m"}})), "Burstable"),
-            (container(json!({"limits": {"cpu": "1"}})), "Burstable"),
-            (json!({"containers": [{"resources": {"limits": full}}], "initContainers": [{}]}), "Burstable"),
-        ] {
-            assert_eq!(qos_class(&spec), class, "{spec}");
-        }
-    }
 
     #[test]
     fn own_tolerations_are_kept_and_only_missing_ones_added() {

@@ -324,10 +324,9 @@ fn carry_ports(new: &mut Value, old: &Value) {
             && !has
             && now != 0
             && before.iter().any(|other| other["nodePort"].as_i64() == Some(now))
+            && let Some(fields) = port.as_object_mut()
         {
-            if let Some(fields) = port.as_object_mut() {
-                fields.shift_remove("nodePort");
-            }
+            fields.shift_remove("nodePort");
         }
     }
 }

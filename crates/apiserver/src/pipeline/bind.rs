@@ -27,7 +27,7 @@ impl Pipeline {
             .iter()
             .map(|binding| {
                 let target = Target::object(pods.clone(), Some(&binding.namespace), &binding.pod)
-                    .sub(Subresource::Binding);
+                    .part(Subresource::Binding);
                 self.allowed(context, "create", &target).err().map(Err)
             })
             .collect();

@@ -71,7 +71,11 @@ impl Pipeline {
         self.check_namespace(&snapshot, target, &document)?;
         codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
+        let status = self.inner.kinds.keeps_status(&storage).then(|| document["status"].take());
         kinds::prepare_for_create(&storage, &mut document);
+        if let Some(status) = status.filter(Value::is_object) {
+            document["status"] = status;
+        }
         self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
         if !applied {
             fields::track_create(&storage, &mut document, context, options);

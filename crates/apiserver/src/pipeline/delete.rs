@@ -71,7 +71,7 @@ impl Pipeline {
             match self.inner.store.write(write).await {
                 Ok(written) => return self.deleted(def, written, &plan),
                 Err(WriteError::PreconditionFailed { current: None }) => {
-                    return Err(object::not_found(def, &entry.key.name()));
+                    return Err(object::not_found(def, entry.key.name()));
                 }
                 Err(WriteError::PreconditionFailed { .. }) => {}
                 Err(error) => return Err(object::write_failed(&error)),

@@ -147,7 +147,7 @@ impl Target {
 
     /// A part of the same object.
     #[must_use]
-    pub fn sub(mut self, subresource: Subresource) -> Self {
+    pub fn part(mut self, subresource: Subresource) -> Self {
         self.subresource = Some(subresource);
         self
     }

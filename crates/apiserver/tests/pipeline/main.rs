@@ -1,5 +1,9 @@
 //! The pipeline in process, on a store in memory. Read on: [`harness`] for how the tests speak to it.
 
 mod harness;
+mod hostile;
+mod model;
+mod pods;
 mod recorded;
+mod services;
 mod verbs;

@@ -123,20 +123,20 @@ fn is_uuid(text: &str) -> bool {
     })
 }
 
-/// Prints where two answers differ.
-fn differences(path: &str, want: &Value, got: &Value) {
+/// Where two answers differ.
+fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
     match (want, got) {
         (Value::Object(left), Value::Object(right)) => {
             for name in left.keys().chain(right.keys().filter(|name| !left.contains_key(*name))) {
-                differences(&format!("{path}.{name}"), &want[name], &got[name]);
+                differences(&format!("{path}.{name}"), &want[name], &got[name], found);
             }
         }
         (Value::Array(left), Value::Array(right)) if left.len() == right.len() => {
             for (index, (left, right)) in left.iter().zip(right).enumerate() {
-                differences(&format!("{path}[{index}]"), left, right);
+                differences(&format!("{path}[{index}]"), left, right, found);
             }
         }
-        _ if want != got => println!("   {path}: want {want} got {got}"),
+        _ if want != got => found.push(format!("   {path}: want {want} got {got}")),
         _ => {}
     }
 }
@@ -185,7 +185,9 @@ async fn recorded_exchanges_are_answered_as_a_real_server_answered_them() {
         } else if shown < show {
             shown += 1;
             println!("-- {title} {} {code}", wanted["code"]);
-            differences("", &want, &got);
+            let mut found = Vec::new();
+            differences("", &want, &got, &mut found);
+            println!("{}", found.join("\n"));
         }
     }
     println!("equal {} of {total}", equal.len());
