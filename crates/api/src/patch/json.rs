@@ -12,6 +12,12 @@ use crate::status::{Reason, Status};
 /// So many operations are taken at once, no more.
 const MAX_OPERATIONS: usize = 10_000;
 
+/// So many bytes may copies add, or a short patch could grow a document without end.
+const MAX_COPIED: usize = 3 << 20;
+
+/// So deep may a patch nest a document: as deep as a document that is read.
+const MAX_DEPTH: usize = 128;
+
 /// Reads the body of a JSON patch.
 pub fn decode(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
     let operations: Vec<PatchOperation> =
@@ -29,6 +35,7 @@ pub fn decode(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
 /// Applies `operations` in order. When one of them cannot be done, the Status does not say which: nor does that of
 /// Kubernetes.
 pub fn apply(document: &mut Value, operations: Vec<PatchOperation>) -> Result<(), Status> {
+    let mut copied = 0;
     for mut operation in operations {
         if let PatchOperation::Test(test) = &operation
             && test.value.is_null()
@@ -39,10 +46,50 @@ pub fn apply(document: &mut Value, operations: Vec<PatchOperation>) -> Result<()
         for path in paths(&mut operation) {
             count_from_end(document, path);
         }
+        check_growth(document, &operation, &mut copied)?;
         json_patch::patch_unsafe(document, std::slice::from_ref(&operation))
             .map_err(|_| super::rejected())?;
     }
     Ok(())
+}
+
+/// Refuses what makes a document too deep or, by copies, too large.
+fn check_growth(document: &Value, operation: &PatchOperation, copied: &mut usize) -> Result<(), Status> {
+    let (path, added) = match operation {
+        PatchOperation::Add(add) => (&add.path, Some(&add.value)),
+        PatchOperation::Replace(replace) => (&replace.path, Some(&replace.value)),
+        PatchOperation::Move(mv) => (&mv.path, mv.from.resolve(document).ok()),
+        PatchOperation::Copy(copy) => {
+            let source = copy.from.resolve(document).ok();
+            *copied += source.map_or(0, size);
+            (&copy.path, source)
+        }
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(()),
+    };
+    if *copied > MAX_COPIED || path.count() + added.map_or(0, depth) > MAX_DEPTH {
+        return Err(super::rejected());
+    }
+    Ok(())
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => items.iter().map(depth).max().unwrap_or_default() + 1,
+        Value::Object(fields) => fields.values().map(depth).max().unwrap_or_default() + 1,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+    }
+}
+
+/// About how long a value is as JSON.
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 4,
+        Value::String(text) => text.len() + 2,
+        Value::Array(items) => items.iter().map(|item| size(item) + 1).sum::<usize>() + 2,
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| key.len() + size(value) + 4).sum::<usize>() + 2
+        }
+    }
 }
 
 fn paths(operation: &mut PatchOperation) -> Vec<&mut PointerBuf> {
@@ -120,6 +167,21 @@ mod tests {
                     "code": 422})
             );
         }
+    }
+
+    #[test]
+    fn copies_do_not_grow_a_document_without_end() {
+        for growing in [
+            json!({"op": "copy", "from": "/list", "path": "/list/-"}),
+            json!({"op": "copy", "from": "/a", "path": "/a/x"}),
+        ] {
+            let patch = Value::from(vec![growing; 200]);
+            let document = json!({"a": {"b": "c"}, "list": ["a"]});
+            assert_eq!(patched(document, patch).expect_err("too much").code, 422);
+        }
+        let deeper: Value =
+            (0..200).map(|i| json!({"op": "add", "path": "/a".repeat(i), "value": {}})).collect();
+        assert_eq!(patched(json!({}), deeper).expect_err("too deep").code, 422);
     }
 
     #[test]

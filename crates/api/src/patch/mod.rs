@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod json;
 pub mod merge;
+mod order;
 pub mod strategic;
 
 use serde_json::Value;

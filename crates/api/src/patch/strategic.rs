@@ -8,19 +8,22 @@
 //! - `"$deleteFromPrimitiveList/<list>": [..]`: remove these scalars.
 //!
 //! The order of a merged list is as in Kubernetes: what the patch names stands in the patch's order, the rest in the
-//! server's, and the two are woven together; see [`order`]. Where the schema knows nothing (custom resources do not
+//! server's, and the two are woven together; see [`weave`]. Where the schema knows nothing (custom resources do not
 //! take this patch), objects merge and lists are replaced.
 
-mod order;
+mod weave;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 
+use super::order::{Ordered, places};
 use crate::schema::{Field, Shape, TypeDef};
 use crate::status::Status;
-use order::{Identity, partition_and_weave};
+use weave::{Identity, partition_and_weave};
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -99,13 +102,20 @@ impl<'a> FieldScope<'a> {
 }
 
 fn merge_object(scope: Scope<'_>, original: &mut Object, mut patch: Object) -> Result<(), Status> {
-    if let Some(directive) = patch.shift_remove(PATCH) {
-        match directive.as_str() {
-            Some("replace") => *original = patch,
-            Some("delete") => original.clear(),
-            _ => return Err(unknown_directive(&directive, &patch)),
+    match patch.get(PATCH).map(Value::as_str) {
+        None => {}
+        Some(Some("replace")) => {
+            patch.shift_remove(PATCH);
+            if let Some(Value::Object(patch)) = without_directives(Value::Object(patch)) {
+                *original = patch;
+            }
+            return Ok(());
         }
-        return Ok(());
+        Some(Some("delete")) => {
+            original.clear();
+            return Ok(());
+        }
+        Some(_) => return Err(unknown_directive(&Value::Object(patch))),
     }
     retain_keys(original, &mut patch)?;
     merge_ordered_lists(scope, original, &mut patch)?;
@@ -131,7 +141,9 @@ fn merge_field(scope: Scope<'_>, original: &mut Object, key: String, value: Valu
             let merged = merge_list(field, std::mem::take(original), patch)?;
             *original = merged;
         }
-        (Some(Value::Array(original)), Value::Array(patch)) => *original = patch,
+        (Some(Value::Array(original)), Value::Array(patch)) => {
+            *original = patch.into_iter().filter_map(without_directives).collect();
+        }
         (_, value) => {
             if let Some(added) = without_directives(value) {
                 original.insert(key, added);
@@ -182,9 +194,8 @@ fn merge_ordered_lists(scope: Scope<'_>, original: &mut Object, patch: &mut Obje
         let server_order = identity.of_all(server.as_deref().unwrap_or_default());
         let merged = match (server, listed) {
             (Some(server), Some(listed)) if field.merges_lists() => merge_list(field, server, listed)?,
-            (Some(_), Some(listed)) => listed,
+            (_, Some(listed)) => listed.into_iter().filter_map(without_directives).collect(),
             (Some(server), None) => server,
-            (None, Some(listed)) => listed.into_iter().filter_map(without_directives).collect(),
             (None, None) => continue,
         };
         check_identities(&merged, identity)?;
@@ -243,12 +254,9 @@ fn merge_list(field: FieldScope<'_>, original: Vec<Value>, patch: Vec<Value>) ->
 }
 
 fn merge_scalars(original: Vec<Value>, patch: Vec<Value>) -> Vec<Value> {
-    let mut merged: Vec<Value> = Vec::with_capacity(original.len() + patch.len());
-    for item in original.iter().chain(&patch) {
-        if !merged.contains(item) {
-            merged.push(item.clone());
-        }
-    }
+    let mut seen = BTreeSet::new();
+    let both = original.iter().chain(&patch);
+    let merged: Vec<Value> = both.filter(|item| seen.insert(Ordered(item))).cloned().collect();
     partition_and_weave(merged, &patch, &original, Identity::Itself)
 }
 
@@ -258,39 +266,36 @@ fn merge_elements(
     mut original: Vec<Value>,
     patch: Vec<Value>,
 ) -> Result<Vec<Value>, Status> {
-    let identity = Identity::by(Some(key));
-    let mut given = Vec::with_capacity(patch.len());
-    let mut replace = false;
-    for item in patch {
-        let directive = item.get(PATCH);
-        match directive.map(|directive| directive.as_str()) {
-            None => {
-                check_identities(std::slice::from_ref(&item), identity)?;
-                given.push(item);
-            }
-            Some(Some("delete")) => {
-                check_identities(std::slice::from_ref(&item), identity)?;
-                original.retain(|other| identity.of(other) != identity.of(&item));
-            }
-            Some(Some("replace")) => replace = true,
-            Some(Some("merge")) => {
+    let identity = Identity::Key(key);
+    let (given, marked): (Vec<Value>, Vec<Value>) =
+        patch.into_iter().partition(|item| item.get(PATCH).is_none());
+    let (mut deleted, mut replace) = (Vec::new(), false);
+    for item in marked {
+        match directive_of(&item) {
+            Some("delete") => deleted.push(item),
+            Some("replace") => replace = true,
+            Some("merge") => {
                 return Err(Status::bad_request("merging lists cannot yet be specified in the patch"));
             }
-            Some(_) => {
-                let (directive, empty) = (item.get(PATCH), Object::new());
-                let object = item.as_object().unwrap_or(&empty);
-                return Err(unknown_directive(directive.unwrap_or(&Value::Null), object));
-            }
+            _ => return Err(unknown_directive(&item)),
         }
     }
+    check_identities(&given, identity)?;
+    check_identities(&deleted, identity)?;
     if replace {
         return Ok(given.into_iter().filter_map(without_directives).collect());
     }
+    let deleted: BTreeSet<Ordered<'_>> =
+        deleted.iter().filter_map(|item| identity.of(item)).map(Ordered).collect();
+    original.retain(|item| !identity.of(item).is_some_and(|identity| deleted.contains(&Ordered(identity))));
     check_identities(&original, identity)?;
+
     let (server_order, patch_order) = (identity.of_all(&original), identity.of_all(&given));
-    for item in given {
-        let place = original.iter().position(|other| identity.of(other) == identity.of(&item));
-        match (place.map(|place| &mut original[place]), item) {
+    let mut places = places(&server_order);
+    for (item, identity) in given.into_iter().zip(&patch_order) {
+        let end = original.len();
+        let place = *places.entry(Ordered(identity)).or_insert(end);
+        match (original.get_mut(place), item) {
             (Some(Value::Object(original)), Value::Object(patch)) => merge_object(scope, original, patch)?,
             (_, item) => original.extend(without_directives(item)),
         }
@@ -303,7 +308,8 @@ fn delete_scalars(original: &mut Object, key: &str, scalars: Value) -> Result<()
         return Err(Status::bad_request("invalid patch format of primitive list"));
     };
     if let Some(Value::Array(items)) = original.get_mut(key) {
-        items.retain(|item| !scalars.contains(item));
+        let scalars: BTreeSet<Ordered<'_>> = scalars.iter().map(Ordered).collect();
+        items.retain(|item| !scalars.contains(&Ordered(item)));
     }
     Ok(())
 }
@@ -345,14 +351,9 @@ fn check_identities(items: &[Value], identity: Identity<'_>) -> Result<(), Statu
     }
 }
 
-fn unknown_directive(directive: &Value, object: &Object) -> Status {
-    let mut object = object.clone();
-    object.insert(PATCH.to_owned(), directive.clone());
-    Status::bad_request(format!(
-        "unknown patch type: {} in map: {}",
-        go_value(directive),
-        go_value(&Value::Object(object))
-    ))
+fn unknown_directive(object: &Value) -> Status {
+    let directive = object.get(PATCH).unwrap_or(&Value::Null);
+    Status::bad_request(format!("unknown patch type: {} in map: {}", go_value(directive), go_value(object)))
 }
 
 /// As Go prints a value: the texts of Kubernetes' errors have it.

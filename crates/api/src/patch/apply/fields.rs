@@ -10,25 +10,15 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use crate::patch::order::compare;
+
 /// A scalar as part of a path. Ordered, so that a set has one form.
 #[derive(Debug, Clone)]
 pub struct Scalar(pub Value);
 
 impl Ord for Scalar {
     fn cmp(&self, other: &Self) -> Ordering {
-        match (&self.0, &other.0) {
-            (Value::String(a), Value::String(b)) => a.cmp(b),
-            (Value::Bool(a), Value::Bool(b)) => a.cmp(b),
-            (Value::Number(a), Value::Number(b)) => match (a.as_i64(), b.as_i64()) {
-                (Some(a), Some(b)) => a.cmp(&b),
-                _ => a.as_f64().unwrap_or_default().total_cmp(&b.as_f64().unwrap_or_default()),
-            },
-            // A set of lists or objects is no set that the API has; any order will do.
-            (a @ (Value::Array(_) | Value::Object(_)), b @ (Value::Array(_) | Value::Object(_))) => {
-                a.to_string().cmp(&b.to_string())
-            }
-            (a, b) => rank(a).cmp(&rank(b)),
-        }
+        compare(&self.0, &other.0)
     }
 }
 
@@ -45,16 +35,6 @@ impl PartialEq for Scalar {
 }
 
 impl Eq for Scalar {}
-
-fn rank(value: &Value) -> u8 {
-    match value {
-        Value::Number(_) => 0,
-        Value::String(_) => 1,
-        Value::Bool(_) => 2,
-        Value::Array(_) | Value::Object(_) => 3,
-        Value::Null => 4,
-    }
-}
 
 /// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

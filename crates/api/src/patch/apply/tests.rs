@@ -485,7 +485,49 @@ fn containers() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Anything that a client may send, made of words that mean something.
+fn anything() -> impl Strategy<Value = Value> {
+    let word = || {
+        proptest::sample::select(vec![
+            "name",
+            "containers",
+            "spec",
+            "template",
+            "finalizers",
+            "ports",
+            "containerPort",
+            "protocol",
+            "env",
+            "labels",
+            "selector",
+            "a",
+        ])
+    };
+    let leaf = prop_oneof![Just(Value::Null), word().prop_map(Value::from), (0..2).prop_map(Value::from)];
+    leaf.prop_recursive(5, 48, 5, move |inner| {
+        let fields = proptest::collection::vec((word(), inner.clone()), 0..5);
+        let object = fields.prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+        prop_oneof![
+            proptest::collection::vec(inner, 0..4).prop_map(Value::from),
+            object.prop_map(Value::Object)
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_document_makes_apply_panic(live in anything(), applied in anything(), spec in anything()) {
+        let mut object = Object::deployment();
+        object.apply("one", json!({"spec": {"replicas": 1}}));
+        object.update("two", "", |object| {
+            object["spec"] = json!({"template": {"spec": live, "metadata": live}});
+            object["metadata"]["labels"] = live.clone();
+        });
+        for applied in [json!({"spec": {"template": {"spec": applied, "metadata": applied}}}), json!({"spec": spec})] {
+            let _ = object.try_apply("three", applied, true);
+        }
+    }
+
     // `try_apply` itself asserts that applying again changes nothing.
     #[test]
     fn what_an_only_applier_applied_last_is_what_there_is(steps in proptest::collection::vec(containers(), 1..4)) {

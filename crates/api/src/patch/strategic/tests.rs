@@ -172,6 +172,23 @@ fn a_patch_that_makes_no_sense_is_refused() {
     assert_eq!(patched("core.v1.Pod", json!({}), json!([])).expect_err("no object").code, 400);
 }
 
+#[test]
+fn long_lists_merge_in_the_time_of_their_length() {
+    // Looking at every pair would be ten thousand million looks.
+    let list = |first: usize| -> Value {
+        (first..first + 100_000).map(|i| json!({"name": i.to_string()})).collect()
+    };
+    let merged = patched("core.v1.Pod", pod(list(0)), pod(list(50_000))).expect("it merges");
+    assert_eq!(merged["spec"]["containers"].as_array().map(Vec::len), Some(150_000));
+}
+
+#[test]
+fn an_element_that_the_patch_adds_twice_is_one() {
+    let patch = json!([{"name": "b", "image": "1"}, {"name": "b", "command": ["x"]}]);
+    let merged = patched("core.v1.Pod", pod(json!([{"name": "a"}])), pod(patch)).expect("it merges");
+    assert_eq!(merged, pod(json!([{"name": "b", "image": "1", "command": ["x"]}, {"name": "a"}])));
+}
+
 /// The exchanges of a real server, where they are at hand: each patch on the spec that the one before left.
 #[test]
 fn patches_merge_as_a_recorded_server_merged_them() {
@@ -215,7 +232,50 @@ fn containers() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Anything that a client may send, made of words that mean something.
+fn anything() -> impl Strategy<Value = Value> {
+    let word = || {
+        proptest::sample::select(vec![
+            "name",
+            "containers",
+            "spec",
+            "metadata",
+            "finalizers",
+            "ports",
+            "containerPort",
+            "volumes",
+            "labels",
+            PATCH,
+            RETAIN_KEYS,
+            "$setElementOrder/containers",
+            "$setElementOrder/finalizers",
+            "$setElementOrder/volumes",
+            "$deleteFromPrimitiveList/finalizers",
+            "delete",
+            "replace",
+            "a",
+        ])
+    };
+    let leaf = prop_oneof![Just(Value::Null), word().prop_map(Value::from), (0..2).prop_map(Value::from)];
+    leaf.prop_recursive(5, 48, 5, move |inner| {
+        let fields = proptest::collection::vec((word(), inner.clone()), 0..5);
+        let object = fields.prop_map(|fields| fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+        prop_oneof![
+            proptest::collection::vec(inner, 0..4).prop_map(Value::from),
+            object.prop_map(Value::Object)
+        ]
+    })
+}
+
 proptest! {
+    #[test]
+    fn no_patch_makes_the_merge_panic_or_leaves_a_directive(document in anything(), patch in anything()) {
+        let document = without_directives(document).unwrap_or_default();
+        if let Ok(merged) = patched("core.v1.Pod", json!({"spec": document, "metadata": document}), json!({"spec": patch, "metadata": patch})) {
+            prop_assert_eq!(without_directives(merged.clone()).map(drop_nulls), Some(drop_nulls(merged)));
+        }
+    }
+
     #[test]
     fn a_patch_applied_again_changes_nothing(server in containers(), patch in containers()) {
         let patch = pod(patch);
@@ -235,5 +295,17 @@ proptest! {
         let mut made = names(&merged["spec"]["containers"]);
         made.retain(|name| told.contains(name));
         prop_assert_eq!(made, told);
+    }
+}
+
+/// Nulls that were there before stay; [`without_directives`] would drop them.
+fn drop_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(kept.map(|(key, value)| (key, drop_nulls(value))).collect())
+        }
+        Value::Array(items) => items.into_iter().map(drop_nulls).collect(),
+        scalar => scalar,
     }
 }

@@ -4,7 +4,11 @@
 //! element that only the server has goes first where the server had it before the next element of the patch, else the
 //! patch's element goes first. So a new element of a patch stands at the front, and clients know it there.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
+
+use crate::patch::order::{Ordered, places};
 
 /// What elements of a list are told apart by.
 #[derive(Clone, Copy)]
@@ -39,21 +43,21 @@ pub(super) fn partition_and_weave(
     server_order: &[Value],
     identity: Identity<'_>,
 ) -> Vec<Value> {
-    let place = |order: &[Value], item: &Value| {
-        let identity = identity.of(item)?;
-        order.iter().position(|other| other == identity)
+    let (patch_places, server_places) = (places(patch_order), places(server_order));
+    let place = |places: &BTreeMap<Ordered<'_>, usize>, item: &Value| {
+        places.get(&Ordered(identity.of(item)?)).copied()
     };
     let (mut patch, mut server): (Vec<Value>, Vec<Value>) =
-        items.into_iter().partition(|item| place(patch_order, item).is_some());
-    patch.sort_by_key(|item| place(patch_order, item));
-    server.sort_by_key(|item| place(server_order, item));
+        items.into_iter().partition(|item| place(&patch_places, item).is_some());
+    patch.sort_by_cached_key(|item| place(&patch_places, item));
+    server.sort_by_cached_key(|item| place(&server_places, item));
 
     let mut woven = Vec::with_capacity(patch.len() + server.len());
     let mut patch = patch.into_iter().peekable();
     for item in server {
-        let server_place = place(server_order, &item);
+        let server_place = place(&server_places, &item);
         while let Some(next) = patch.next_if(|next| {
-            let patch_place = place(server_order, next);
+            let patch_place = place(&server_places, next);
             !matches!((server_place, patch_place), (Some(server), Some(patch)) if server < patch)
         }) {
             woven.push(next);
