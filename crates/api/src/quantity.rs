@@ -1,7 +1,7 @@
 //! Amounts of cpu, memory and other resources: `500m`, `1Gi`, `2e3`.
 //!
 //! An amount is exact: `mantissa * 10^exponent`, down to nano. It is written in one canonical form, in the kind of
-//! suffix it was read with: no fraction, the largest suffix that fits. The reading and writing is in [`text`].
+//! suffix it was read with: no fraction, the largest suffix that fits. The reading and writing is in `text`.
 
 mod text;
 

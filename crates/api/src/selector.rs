@@ -2,7 +2,7 @@
 //!
 //! [`LabelSelector`] is the form inside objects (`spec.selector`), [`Selector`] the form that matches, read from it
 //! or from the text of a request (`app=web,tier in (a,b),!legacy`). [`FieldSelector`] does the same for fields.
-//! The texts of errors are those of Kubernetes, since users meet them in kubectl. The grammar is in [`parse`],
+//! The texts of errors are those of Kubernetes, since users meet them in kubectl. The grammar is in `parse`,
 //! what a label may be in [`syntax`].
 
 mod field;

@@ -8,7 +8,7 @@
 //! - `"$deleteFromPrimitiveList/<list>": [..]`: remove these scalars.
 //!
 //! The order of a merged list is as in Kubernetes: what the patch names stands in the patch's order, the rest in the
-//! server's, and the two are woven together; see [`weave`]. Where the schema knows nothing (custom resources do not
+//! server's, and the two are woven together; see `weave`. Where the schema knows nothing (custom resources do not
 //! take this patch), objects merge and lists are replaced.
 
 mod weave;

@@ -4,7 +4,7 @@
 //! object's message. Go writes every field that is no pointer, zero or not, and in the order of numbers; map entries
 //! are sorted by key. We write the same bytes. Typed Go clients send such bodies; custom resources have no protobuf.
 //!
-//! Read on: [`message`] for how fields get their numbers, [`encode`] and [`decode`] for each shape, [`wire`] for bytes.
+//! Read on: `message` for how fields get their numbers, `encode` and `decode` for each shape, `wire` for bytes.
 
 mod decode;
 mod encode;

@@ -133,7 +133,9 @@ impl Managed {
             return;
         }
         let metadata = object.entry("metadata").or_insert_with(|| json!({}));
-        metadata["managedFields"] = self.entries.iter().map(to_json).collect();
+        if let Value::Object(metadata) = metadata {
+            metadata.insert("managedFields".to_owned(), self.entries.iter().map(to_json).collect());
+        }
     }
 
     fn join_ancient_changes(&mut self) {

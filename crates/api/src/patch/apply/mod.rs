@@ -5,7 +5,7 @@
 //! live vs. result --> what changed: owned by others? a conflict, or with force it is theirs no more
 //! ```
 //! The account is `metadata.managedFields` ([`managed`]), sets of fields ([`fields`]) that the schema makes of
-//! documents ([`typed`]). It costs nothing until an object is applied for the first time: only then does
+//! documents (`typed`). It costs nothing until an object is applied for the first time: only then does
 //! [`track_update`] keep it for other writes. What was there before the first apply is owned by `before-first-apply`;
 //! what `kubectl apply` noted in its annotation, by `kubectl-client-side-apply`, or by `kubectl` itself when it is
 //! kubectl that applies: so what its manifest lost is removed, as with client-side apply.
