@@ -1,7 +1,9 @@
-//! What exists from the first second: namespaces, priority classes, and the Service by which pods find the API.
+//! What exists from the first second: namespaces, priority classes, roles, and the Service by which pods find the API.
 //!
 //! Everything goes through the [`Pipeline`], as any client's objects do, and is made only where it is missing; only
 //! the addresses of the API are brought up to date at every start.
+
+mod rbac;
 
 use std::net::IpAddr;
 
@@ -42,6 +44,13 @@ impl Bootstrap {
             )
             .await?;
         }
+        let addresses = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "ServiceCIDR",
+            "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+            "spec": {"cidrs": ["10.96.0.0/16"]},
+        });
+        self.ensure(pipeline, None, "servicecidrs", &addresses).await?;
         for (name, value, description) in [
             (
                 "system-node-critical",
@@ -69,7 +78,18 @@ impl Bootstrap {
             )
             .await?;
         }
+        self.roles(pipeline).await?;
         self.announce(pipeline).await
+    }
+
+    /// The roles and bindings: written together, so that they share the store's syncs.
+    async fn roles(&self, pipeline: &Pipeline) -> Result<(), Status> {
+        let objects = rbac::objects();
+        let made = objects.iter().map(|(plural, object)| {
+            let namespace = object["metadata"]["namespace"].as_str();
+            self.ensure(pipeline, namespace, plural, object)
+        });
+        futures_util::future::try_join_all(made).await.map(drop)
     }
 
     /// The Service `default/kubernetes`, its Endpoints and its EndpointSlice.

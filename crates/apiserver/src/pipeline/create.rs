@@ -100,6 +100,7 @@ impl Pipeline {
                 Err(status) => return Err(status),
                 Ok(mut written) => {
                     written.object.warnings = warnings;
+                    written.object.warnings.extend(object::deprecation(def));
                     return Ok(written);
                 }
             }

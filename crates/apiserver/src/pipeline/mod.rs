@@ -45,7 +45,7 @@ pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
 pub use events::EXPIRE_EVERY;
 pub use extract::extract;
 pub use names::{Names, RandomNames};
-pub use object::render;
+pub use object::{deprecation, render};
 pub use options::{dry_run, field_validation};
 pub use types::*;
 pub use watch::WatchStream;
@@ -126,8 +126,9 @@ impl Pipeline {
         }
     }
 
-    /// Whether the user may; the Status that says no otherwise.
+    /// Whether the resource has the verb and the user may use it; the Status that says no otherwise.
     pub fn allowed(&self, context: &RequestContext, verb: &str, target: &Target) -> Answer<()> {
+        object::check_verb(target, verb)?;
         let attributes = Attributes {
             user: &context.user,
             verb,

@@ -150,6 +150,31 @@ pub(super) fn part_def(def: &ResourceDef, subresource: &str) -> Answer<ResourceD
     })
 }
 
+/// Refuses a verb that the resource, or the part of it that is asked for, does not have.
+pub(super) fn check_verb(target: &Target, verb: &str) -> Answer<()> {
+    let has = match target.subresource {
+        None => target.def.has_verb(verb),
+        Some(subresource) => match target.def.subresource(subresource.as_str()) {
+            Some(part) => part.verbs.iter().any(|own| own == verb),
+            None => {
+                return Err(Status::failure(
+                    Reason::NotFound,
+                    "the server could not find the requested resource",
+                )
+                .with_details(Details::default()));
+            }
+        },
+    };
+    if has { Ok(()) } else { Err(method_not_allowed()) }
+}
+
+/// What a user is told who uses a version that is on its way out.
+pub fn deprecation(def: &ResourceDef) -> Option<String> {
+    let instead = def.deprecated.as_ref()?;
+    let (version, kind) = (def.api_version(), &def.kind);
+    Some(format!("{version} {kind} is deprecated; use {instead} {kind}"))
+}
+
 /// The resource or its part does not have this verb.
 pub(super) fn method_not_allowed() -> Status {
     Status::failure(

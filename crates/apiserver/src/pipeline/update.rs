@@ -153,7 +153,8 @@ impl Pipeline {
         let def = &target.def;
         let storage = self.registry().storage(def);
         let name = target.name.as_deref().unwrap_or_default();
-        let Draft { object: mut new, expected, warnings, applied } = draft;
+        let Draft { object: mut new, expected, mut warnings, applied } = draft;
+        warnings.extend(object::deprecation(def));
 
         self.check_expected(target, entry, &expected)?;
         let mut errors = metadata::begin_update(&mut new, old);

@@ -43,18 +43,42 @@ impl Server {
         Self::on(store).await
     }
 
-    /// On a store that may hold something.
+    /// A store that has next to nothing: for tests that start many.
+    pub async fn bare() -> Self {
+        let store = Store::open(Options::new(Backend::Memory, extract())).expect("a store in memory opens");
+        let server = Self::over(store);
+        for (resource, document) in [
+            (
+                "v1/namespaces",
+                json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}),
+            ),
+            (
+                "v1/services",
+                json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes"},
+                "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}}),
+            ),
+        ] {
+            server.create(resource, document).await.expect("created");
+        }
+        server
+    }
+
+    /// On a store that may hold something, bootstrapped.
     pub async fn on(store: Store) -> Self {
+        let server = Self::over(store);
+        Bootstrap { address: [192, 0, 2, 10].into(), port: 6443, now: server.context.now }
+            .run(&server.pipeline)
+            .await
+            .expect("bootstrap");
+        server
+    }
+
+    fn over(store: Store) -> Self {
         let pipeline = Pipeline::new(Parts {
             store,
             authorizer: Arc::new(ComponentsOnly),
             names: Arc::new(CountedNames::default()),
         });
-        let now = "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time");
-        Bootstrap { address: [192, 0, 2, 10].into(), port: 6443, now }
-            .run(&pipeline)
-            .await
-            .expect("bootstrap");
         let context = RequestContext {
             user: UserInfo {
                 name: "kubernetes-admin".to_owned(),
@@ -66,7 +90,7 @@ impl Server {
                 .into(),
                 ..UserInfo::default()
             },
-            now,
+            now: "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time"),
             user_agent: "test/1.0".to_owned(),
         };
         Self { pipeline, context }

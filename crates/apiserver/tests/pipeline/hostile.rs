@@ -50,7 +50,7 @@ fn document() -> impl Strategy<Value = Value> {
 }
 
 async fn run(mut document: Value, how: usize) {
-    let server = Server::start().await;
+    let server = Server::bare().await;
     let before = server.pipeline.store().snapshot().revision();
     let (method, path, kind, api_version, content_type) = [
         ("POST", "/api/v1/namespaces/default/pods", "Pod", "v1", "application/json"),
@@ -115,7 +115,7 @@ proptest! {
     #[test]
     fn bytes_that_are_no_json_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
         let refused = async {
-            let server = Server::start().await;
+            let server = Server::bare().await;
             for content_type in ["application/json", "application/yaml"] {
                 let (code, answer) =
                     server.exchange("POST", "/api/v1/namespaces/default/configmaps", content_type, &bytes).await;

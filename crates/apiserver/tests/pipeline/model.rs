@@ -70,7 +70,7 @@ fn version(object: &Value) -> String {
 }
 
 async fn run(steps: Vec<Step>) {
-    let server = Server::start().await;
+    let server = Server::bare().await;
     let target = server.target(MAPS, None);
     let options = WatchOptions { label_selector: "l=1".to_owned(), ..WatchOptions::default() };
     let mut watch = server.pipeline.watch(&server.context, &target, &options).expect("a watch");

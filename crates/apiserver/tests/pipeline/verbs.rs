@@ -309,3 +309,28 @@ async fn an_old_deployment_runs_as_it_was_written_then() {
         (200, &json!(2), &json!("app=nginx"))
     );
 }
+
+#[tokio::test]
+async fn a_second_start_makes_nothing_new() {
+    let server = Server::start().await;
+    let revision = server.pipeline.store().snapshot().revision();
+    let again = Server::on(server.pipeline.store().clone()).await;
+    assert_eq!(again.pipeline.store().snapshot().revision(), revision);
+    let target = server.target("rbac.authorization.k8s.io/v1/clusterroles", None);
+    let list = server.pipeline.list(&server.context, &target, &ListOptions::default()).await.expect("a list");
+    assert_eq!(list.entries.len(), 71);
+}
+
+#[tokio::test]
+async fn a_verb_that_the_resource_does_not_have_is_not_allowed() {
+    let server = Server::start().await;
+    for (method, path, code) in [
+        ("PUT", "/api/v1/namespaces/default/bindings/x", 405),
+        ("GET", "/apis/authorization.k8s.io/v1/subjectaccessreviews", 405),
+        ("DELETE", "/api/v1/namespaces/default/pods/x/status", 405),
+        ("GET", "/api/v1/namespaces/default/configmaps/x/status", 404),
+        ("GET", "/api/v1/namespaces/default/pods/x/binding", 405),
+    ] {
+        assert_eq!(server.exchange(method, path, "application/json", b"{}").await.0, code, "{method} {path}");
+    }
+}
