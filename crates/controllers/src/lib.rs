@@ -1,1 +1,62 @@
-//! Every reconcile loop.
+//! Every reconcile loop of the cluster.
+//!
+//! ```text
+//! apiserver -> informers (one per kind, shared: context) -> handlers -> queue of names, one per controller
+//! queue -> reconcile(name) = plan(what the caches show) -> actions -> writes
+//! ```
+//! A controller is a module with a pure `plan` (what to do, decided from what was observed, with the time and random
+//! names as inputs) and an `execute` (the writes, without a choice of its own). Everything is level-triggered: a key
+//! says what to look at, never what has happened. What several of them share: [`ownership`] (who owns what),
+//! [`template`] (pods from templates), [`expectations`] (own writes that the cache does not show yet).
+
+mod config;
+mod context;
+mod deployment;
+mod endpoints;
+mod endpointslice;
+mod expectations;
+mod objects;
+mod ownership;
+mod replicaset;
+mod service_endpoints;
+mod template;
+mod writes;
+
+use std::sync::Arc;
+
+use client::{Client, ClientError, EventRecorder};
+
+pub use component::Context as Daemon;
+pub use config::{Args, Cidr, Config, ConfigError};
+use context::Context;
+
+/// The names of all controllers.
+const NAMES: [&str; 5] = ["deployment", "replicaset", "replicationcontroller", "endpointslice", "endpoints"];
+
+/// Starts the controllers. Returns once all of them work; they end with the daemon's shutdown.
+pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
+    let ready = daemon.health.register("informers");
+    let client = Client::connect(&config.kubeconfig)?.with_field_manager("kube-controller-manager");
+    let events = EventRecorder::start(&client, "controllers", "", daemon.clock.clone(), &daemon.shutdown);
+    let names = config.controllers.clone();
+    let context = Context::new(client, Arc::new(config), events, daemon.clock, daemon.shutdown);
+    for name in names {
+        start(name, &context);
+    }
+    if context.start().await {
+        ready.ok();
+        tracing::info!("controllers work");
+    }
+    Ok(())
+}
+
+fn start(name: &str, context: &Context) {
+    match name {
+        "deployment" => deployment::start(context),
+        "replicaset" => replicaset::start_replica_sets(context),
+        "replicationcontroller" => replicaset::start_replication_controllers(context),
+        "endpointslice" => endpointslice::start(context),
+        "endpoints" => endpoints::start(context),
+        other => tracing::error!(controller = other, "there is no such controller"),
+    }
+}
