@@ -25,15 +25,28 @@ pub(crate) struct Kinds {
     services: Arc<Services>,
 }
 
-/// What an object took; given back unless it is kept.
-#[must_use]
+/// What an object took: given back unless the write that needs it begins.
 pub(crate) struct Allocated(Option<Reservation>);
 
 impl Allocated {
+    /// The write begins: from now on it may happen even if nobody waits for it.
+    pub(crate) fn begin(&mut self) {
+        if let Some(reservation) = &mut self.0 {
+            reservation.begin();
+        }
+    }
+
     /// The write has succeeded.
     pub(crate) fn keep(self) {
         if let Some(reservation) = self.0 {
             reservation.keep();
+        }
+    }
+
+    /// The write has failed.
+    pub(crate) fn undo(self) {
+        if let Some(reservation) = self.0 {
+            reservation.undo();
         }
     }
 }
@@ -108,6 +121,11 @@ impl Kinds {
         if &*def.bucket == "services" {
             self.services.release(last);
         }
+    }
+
+    /// Gives back what was left over; to be called every minute.
+    pub(crate) fn reconcile(&self, snapshot: &Snapshot) {
+        self.services.reconcile(snapshot);
     }
 
     /// Whether the object may be deleted at all.

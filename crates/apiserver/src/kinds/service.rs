@@ -41,6 +41,17 @@ pub(super) struct Services {
 struct Taken {
     addresses: Allocator,
     ports: Allocator,
+    /// What no Service had when [`Services::reconcile`] looked last.
+    unowned: BTreeSet<Item>,
+}
+
+impl Taken {
+    fn release(&mut self, item: Item) {
+        match item {
+            Item::Address(number) => self.addresses.release(number),
+            Item::Port(number) => self.ports.release(number),
+        }
+    }
 }
 
 /// Something that a Service has.
@@ -51,22 +62,48 @@ enum Item {
 }
 
 /// What a write took, and what it gives back once it has succeeded.
+///
+/// A write whose caller goes away may still happen. What it took is then neither kept nor given back until
+/// [`Services::reconcile`] has seen which of both it was.
 pub(super) struct Reservation {
     services: Arc<Services>,
     taken: Vec<Item>,
     freed: Vec<Item>,
-    kept: bool,
+    state: ReservationState,
+}
+
+/// How far the write is that a reservation belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ReservationState {
+    /// It has not begun, or it has failed.
+    Unwritten,
+    /// It may have happened.
+    Writing,
+    /// It has happened.
+    Written,
 }
 
 impl Reservation {
+    pub(super) fn begin(&mut self) {
+        self.state = ReservationState::Writing;
+    }
+
     pub(super) fn keep(mut self) {
-        self.kept = true;
+        self.state = ReservationState::Written;
+    }
+
+    pub(super) fn undo(mut self) {
+        self.state = ReservationState::Unwritten;
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.services.give_back(if self.kept { &self.freed } else { &self.taken });
+        match self.state {
+            ReservationState::Unwritten => self.services.give_back(&self.taken),
+            ReservationState::Writing => {}
+            ReservationState::Written => self.services.give_back(&self.freed),
+        }
     }
 }
 
@@ -89,7 +126,27 @@ impl Services {
                 allocator.start_after(number);
             }
         }
-        Self { taken: Mutex::new(Taken { addresses, ports }) }
+        Self { taken: Mutex::new(Taken { addresses, ports, unowned: BTreeSet::new() }) }
+    }
+
+    /// Gives back what no Service has had for two looks in a row: left over from writes whose callers went away.
+    /// To be called every minute, which is far longer than a write takes.
+    pub(super) fn reconcile(&self, snapshot: &Snapshot) {
+        let owned: BTreeSet<Item> = snapshot
+            .list(&Bucket::from("services"), None, None)
+            .filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok())
+            .flat_map(|service| items(&service))
+            .collect();
+        let mut taken = self.taken.lock();
+        let addresses = (1..ADDRESSES - 1).filter(|number| taken.addresses.has(*number)).map(Item::Address);
+        let ports = (0..PORTS).filter(|number| taken.ports.has(*number)).map(Item::Port);
+        let unowned: BTreeSet<Item> = addresses.chain(ports).filter(|item| !owned.contains(item)).collect();
+        let (leaked, fresh): (Vec<Item>, Vec<Item>) =
+            unowned.into_iter().partition(|item| taken.unowned.contains(item));
+        for item in leaked {
+            taken.release(item);
+        }
+        taken.unowned = fresh.into_iter().collect();
     }
 
     pub(super) fn allocate_create(self: &Arc<Self>, service: &mut Value) -> Result<Reservation, Status> {
@@ -115,18 +172,17 @@ impl Services {
 
     fn give_back(&self, items: &[Item]) {
         let mut taken = self.taken.lock();
-        for item in items {
-            match item {
-                Item::Address(number) => taken.addresses.release(*number),
-                Item::Port(number) => taken.ports.release(*number),
-            }
-        }
+        items.iter().for_each(|item| taken.release(*item));
     }
 
     /// Takes what the Service asks for, and fills in what it leaves to us. `own` is what it has already.
     fn allocate(self: &Arc<Self>, service: &mut Value, own: &BTreeSet<Item>) -> Result<Reservation, Status> {
-        let mut reservation =
-            Reservation { services: self.clone(), taken: Vec::new(), freed: Vec::new(), kept: false };
+        let mut reservation = Reservation {
+            services: self.clone(),
+            taken: Vec::new(),
+            freed: Vec::new(),
+            state: ReservationState::Unwritten,
+        };
         let result = {
             let mut taken = self.taken.lock();
             let mut claim = Claim { taken: &mut taken, own, got: &mut reservation.taken };
@@ -426,4 +482,26 @@ fn invalid(service: &Value, errors: &[FieldError]) -> Status {
 
 fn full(what: &str) -> Status {
     Status::internal(format!("failed to allocate a {what}: range is full"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_abandoned_write_took_is_given_back_after_two_looks() {
+        let store = store::Store::open(store::Options::memory()).expect("a store in memory opens");
+        let services = Arc::new(Services::rebuild(&store.snapshot()));
+        let mut service =
+            json!({"spec": {"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [{"port": 80}]}});
+        let mut abandoned =
+            services.allocate_create(&mut service).unwrap_or_else(|status| panic!("{status}"));
+        abandoned.begin();
+        drop(abandoned);
+        let taken = |services: &Services| services.taken.lock().addresses.has(7 * 256 + 7);
+        services.reconcile(&store.snapshot());
+        assert!(taken(&services), "the write may still be on its way");
+        services.reconcile(&store.snapshot());
+        assert!(!taken(&services));
+    }
 }

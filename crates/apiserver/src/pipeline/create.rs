@@ -129,7 +129,7 @@ impl Pipeline {
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
-        let allocated = self.inner.kinds.allocate_create(storage, document)?;
+        let mut allocated = self.inner.kinds.allocate_create(storage, document)?;
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });
         }
@@ -138,13 +138,19 @@ impl Pipeline {
             precondition: Precondition::Absent,
             change: Change::Put(object::template(document)),
         };
+        allocated.begin();
         match self.inner.store.write(write).await {
             Ok(entry) => {
                 allocated.keep();
                 Ok(Written { object: object::of_entry(def, entry)?, created: true })
             }
-            Err(WriteError::PreconditionFailed { .. }) => Err(exists()),
-            Err(error) => Err(object::write_failed(&error)),
+            Err(error) => {
+                allocated.undo();
+                match error {
+                    WriteError::PreconditionFailed { .. } => Err(exists()),
+                    error => Err(object::write_failed(&error)),
+                }
+            }
         }
     }
 

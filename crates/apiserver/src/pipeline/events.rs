@@ -1,4 +1,4 @@
-//! Events live an hour: what maintenance deletes, and when it has to look again.
+//! What is tidied up every minute: events live an hour, and what abandoned writes had taken is given back.
 
 use std::time::Duration;
 
@@ -18,9 +18,11 @@ pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 const GROUP: usize = 512;
 
 impl Pipeline {
-    /// Deletes the events whose time is over; gives how many. To be called every [`EXPIRE_EVERY`].
+    /// Deletes the events whose time is over, gives how many, and gives back the Service addresses of abandoned
+    /// writes. To be called every [`EXPIRE_EVERY`].
     pub async fn expire_events(&self, now: Timestamp) -> Answer<usize> {
         let snapshot = self.inner.store.snapshot();
+        self.inner.kinds.reconcile(&snapshot);
         let old: Vec<_> = snapshot
             .list(&self.inner.buckets.events, None, None)
             .filter(|entry| is_over(entry, now))

@@ -181,41 +181,52 @@ impl Pipeline {
             unchanged.warnings = warnings;
             return Ok(Some(Written { object: unchanged, created: false }));
         }
-        let gone = is_released(def, &new);
-        let allocated = if part == Part::Main && !gone {
-            Some(self.inner.kinds.allocate_update(&storage, &mut new, old)?)
-        } else {
-            None
-        };
-        let mut written = if options.dry_run {
-            let mut shown = new.clone();
-            metadata::of(&mut shown)
-                .insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
-            object::of_storage_value(def, shown)
-        } else {
-            let template = object::template(&new);
-            let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
-            let write = Write {
-                key: entry.key.clone(),
-                precondition: Precondition::Revision(entry.revision),
-                change,
-            };
-            match self.inner.store.write(write).await {
-                Ok(entry) => {
-                    if let Some(allocated) = allocated {
-                        allocated.keep();
-                    }
-                    if gone {
-                        self.inner.kinds.release(&storage, &new);
-                    }
-                    object::of_entry(def, entry)?
-                }
-                Err(WriteError::PreconditionFailed { .. }) => return Ok(None),
-                Err(error) => return Err(object::write_failed(&error)),
-            }
-        };
+        if options.dry_run {
+            self.inner.kinds.allocate_update(&storage, &mut new, old)?;
+            let version = entry.revision.0.to_string();
+            metadata::of(&mut new).insert("resourceVersion".to_owned(), version.into());
+            let mut shown = object::of_storage_value(def, new);
+            shown.warnings = warnings;
+            return Ok(Some(Written { object: shown, created: false }));
+        }
+        let Some(entry) = self.write_change(&storage, entry, new, old).await? else { return Ok(None) };
+        let mut written = object::of_entry(def, entry)?;
         written.warnings = warnings;
         Ok(Some(Written { object: written, created: false }))
+    }
+
+    /// Writes the new state over the one of `entry`, or deletes it where nothing keeps it any more; nothing where
+    /// another change came between.
+    async fn write_change(
+        &self,
+        storage: &ResourceDef,
+        entry: &Entry,
+        mut new: Value,
+        old: &Value,
+    ) -> Answer<Option<Arc<Entry>>> {
+        let key = entry.key.clone();
+        let precondition = Precondition::Revision(entry.revision);
+        let gone = is_released(storage, &new);
+        let mut allocated = self.inner.kinds.allocate_update(storage, &mut new, old)?;
+        let template = object::template(&new);
+        let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
+        allocated.begin();
+        match self.inner.store.write(Write { key, precondition, change }).await {
+            Ok(entry) => {
+                allocated.keep();
+                if gone {
+                    self.inner.kinds.release(storage, &new);
+                }
+                Ok(Some(entry))
+            }
+            Err(error) => {
+                allocated.undo();
+                match error {
+                    WriteError::PreconditionFailed { .. } => Ok(None),
+                    error => Err(object::write_failed(&error)),
+                }
+            }
+        }
     }
 
     fn check_expected(&self, target: &Target, entry: &Entry, expected: &Expected) -> Answer<()> {

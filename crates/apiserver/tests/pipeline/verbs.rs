@@ -1,9 +1,11 @@
 //! What each verb does, and what it says when it does not.
 
 use apiserver::pipeline::{
-    DeleteOptions, Deleted, ListOptions, Propagation, WatchEventType, WatchOptions, WriteOptions,
+    DeleteOptions, Deleted, ListOptions, PatchType, Propagation, WatchEventType, WatchOptions, WriteOptions,
+    extract,
 };
 use serde_json::{Value, json};
+use store::{Backend, Options, Store, Window};
 
 use crate::harness::{Server, body};
 
@@ -333,4 +335,114 @@ async fn a_verb_that_the_resource_does_not_have_is_not_allowed() {
     ] {
         assert_eq!(server.exchange(method, path, "application/json", b"{}").await.0, code, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn what_is_no_longer_kept_has_expired() {
+    let mut options = Options::new(Backend::Memory, extract());
+    options.window = Window { events: 50, bytes: 1 << 20 };
+    let server = Server::on(Store::open(options).expect("a store in memory opens")).await;
+    for name in ["a", "b", "c"] {
+        server.create(MAPS, config_map(name, "1")).await.expect("created");
+    }
+    let target = server.target(MAPS, None);
+    let options = ListOptions { limit: 1, ..ListOptions::default() };
+    let first = server.pipeline.list(&server.context, &target, &options).await.expect("a page");
+    for count in 0..200 {
+        server.merge(MAPS, "c", json!({"data": {"k": count.to_string()}})).await.expect("patched");
+    }
+    let continue_token = first.continue_token.expect("there is more");
+    let options = ListOptions { limit: 1, continue_token, ..ListOptions::default() };
+    let status = server.pipeline.list(&server.context, &target, &options).await.unwrap_err();
+    assert!(
+        status.code == 410 && status.message.starts_with("The provided continue parameter is too old"),
+        "{status}"
+    );
+    // The list may go on, though not consistently.
+    let options = ListOptions { continue_token: status.metadata.continue_token, ..ListOptions::default() };
+    assert_eq!(server.names(MAPS, &options).await.expect("the rest"), ["b", "c"]);
+
+    let exact = ListOptions {
+        resource_version: first.revision.to_string(),
+        resource_version_match: "Exact".to_owned(),
+        ..ListOptions::default()
+    };
+    let status = server.names(MAPS, &exact).await.unwrap_err();
+    assert_eq!(status.message, "The resourceVersion for the provided list is too old.");
+    let old = WatchOptions { resource_version: first.revision.to_string(), ..WatchOptions::default() };
+    let mut watch = server.pipeline.watch(&server.context, &target, &old).expect("the stream tells it");
+    let status = watch.next().await.expect("an answer").unwrap_err();
+    assert!(status.code == 410 && status.message.starts_with("too old resource version: "), "{status}");
+    assert!(watch.next().await.is_none());
+}
+
+#[tokio::test]
+async fn options_that_contradict_each_other_are_refused() {
+    let server = Server::start().await;
+    for (path, code, message) in [
+        (
+            "?resourceVersionMatch=Exact",
+            422,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        ("?resourceVersion=1&resourceVersionMatch=Any", 422, "supported values: \"Exact\", \"NotOlderThan\""),
+        ("?resourceVersion=0&resourceVersionMatch=Exact", 422, "forbidden for resourceVersion \"0\""),
+        ("?resourceVersion=999999", 504, "Too large resource version: 999999, current: "),
+        ("?limit=1&resourceVersion=999999", 504, "Too large resource version: 999999, current: "),
+        ("?watch=1&sendInitialEvents=true", 422, "sendInitialEvents requires setting resourceVersionMatch"),
+        ("?watch=1&resourceVersionMatch=NotOlderThan", 422, "unless sendInitialEvents is provided"),
+        ("?watch=1&resourceVersion=999999", 504, "Too large resource version: 999999, current: "),
+        ("?fieldSelector=spec.x%3Dy", 400, "field label not supported"),
+    ] {
+        let path = format!("/api/v1/namespaces/default/configmaps{path}");
+        let (got, status) = server.exchange("GET", &path, "", b"").await;
+        let text = status["message"].as_str().unwrap_or_default();
+        assert!(got == code && text.contains(message), "{path}: {got} {text}");
+    }
+}
+
+#[tokio::test]
+async fn applied_fields_have_owners_and_conflicts_name_them() {
+    let server = Server::start().await;
+    let target = server.target(MAPS, Some("a"));
+    let apply = |manager: &'static str, force: bool, document: Value| {
+        let options = WriteOptions { field_manager: manager.to_owned(), force, ..WriteOptions::default() };
+        let (server, target) = (&server, &target);
+        async move {
+            let body = body(&document);
+            server.pipeline.patch(&server.context, target, PatchType::Apply, body, &options).await
+        }
+    };
+    let made = apply("one", false, config_map("a", "1")).await.expect("made");
+    assert!(made.created);
+    assert!(!apply("one", false, config_map("a", "1")).await.expect("the same").created);
+    let status = apply("two", false, config_map("a", "2")).await.unwrap_err();
+    assert_eq!(status.message, "Apply failed with 1 conflict: conflict with \"one\": .data.k");
+    apply("two", true, config_map("a", "2")).await.expect("taken over");
+    let stored = server.get(MAPS, "a").await.expect("read");
+    assert_eq!(stored["data"]["k"], "2");
+    let status = apply("", false, config_map("a", "1")).await.unwrap_err();
+    assert_eq!(status.code, 422);
+}
+
+#[tokio::test]
+async fn deletecollection_deletes_what_is_selected() {
+    let server = Server::start().await;
+    for (name, keep) in [("a", "no"), ("b", "yes"), ("c", "no")] {
+        let mut document = config_map(name, "1");
+        document["metadata"]["labels"] = json!({"keep": keep});
+        server.create(MAPS, document).await.expect("created");
+    }
+    let target = server.target(MAPS, None);
+    let selected = ListOptions { label_selector: "keep!=yes".to_owned(), ..ListOptions::default() };
+    let dry = DeleteOptions { dry_run: true, ..DeleteOptions::default() };
+    for options in [dry, DeleteOptions::default()] {
+        let deleted = server
+            .pipeline
+            .delete_collection(&server.context, &target, &selected, &options)
+            .await
+            .expect("deleted");
+        assert_eq!(deleted.entries.len(), 2);
+    }
+    assert_eq!(server.names(MAPS, &ListOptions::default()).await.expect("a list"), ["b"]);
 }
