@@ -11,7 +11,7 @@ use api::registry::ResourceDef;
 use api::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
-use store::Entry;
+use store::{Entry, Event};
 
 /// Who asks, as authentication found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -279,6 +279,10 @@ pub struct WatchItem {
     pub revision: u64,
     /// The stored object; absent for bookmarks.
     pub entry: Option<Arc<Entry>>,
+    /// The store's event, where `object` is what it holds: a frame that is encoded by it
+    /// ([`Event::encoding`]) is shared by all watchers. What a frame says beside the object (its type, the version)
+    /// must be part of the encoding's number.
+    pub event: Option<Arc<Event>>,
     /// Set on the bookmark that ends the initial events.
     pub initial_events_end: bool,
 }

@@ -207,7 +207,7 @@ impl WatchStream {
         }
     }
 
-    fn judge(&mut self, event: &Event) -> Option<WatchItem> {
+    fn judge(&mut self, event: &Arc<Event>) -> Option<WatchItem> {
         let revision = event.revision().0;
         self.revision = revision;
         let before = event.previous.as_ref().filter(|previous| self.selection.matches(previous));
@@ -223,8 +223,9 @@ impl WatchStream {
             let object = with_revision(&render(&self.def, before), before.revision.0, revision);
             return Some(item(kind, object, revision, Some(before.clone())));
         }
-        let object = render(&self.def, &event.entry);
-        Some(item(kind, object, revision, Some(event.entry.clone())))
+        let (object, entry) = (render(&self.def, &event.entry), event.entry.clone());
+        let event = Some(event.clone());
+        Some(WatchItem { event, ..item(kind, object, revision, Some(entry)) })
     }
 
     fn bookmark_with(&self, metadata: serde_json::Value, initial_events_end: bool) -> WatchItem {
@@ -238,7 +239,7 @@ impl WatchStream {
 }
 
 fn item(kind: WatchEventType, object: Bytes, revision: u64, entry: Option<Arc<Entry>>) -> WatchItem {
-    WatchItem { kind, object, revision, entry, initial_events_end: false }
+    WatchItem { kind, object, revision, entry, event: None, initial_events_end: false }
 }
 
 /// The same object with another resource version. The metadata of stored bytes comes before everything that could

@@ -1,6 +1,6 @@
 //! Bindings, evictions, scales and the life of events.
 
-use apiserver::pipeline::{Binding, DeleteOptions, Subresource, WriteOptions};
+use apiserver::pipeline::{Binding, DeleteOptions, Subresource, WatchOptions, WriteOptions};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -170,4 +170,31 @@ async fn a_pod_is_found_at_the_kubelet_of_its_node() {
     assert_eq!((host.address.as_str(), host.port, host.node.as_str()), ("192.0.2.7", 10255, "n1"));
     server.delete("v1/nodes", "n1", &DeleteOptions::default()).await.expect("deleted");
     assert_eq!(server.pipeline.pod_host(&server.context, "get", &target).unwrap_err().code, 404);
+}
+
+#[tokio::test]
+async fn a_kubelet_sees_its_pods_come_and_go() {
+    let server = Server::start().await;
+    for name in ["a", "b"] {
+        server.create(PODS, pod(name, json!({}))).await.expect("created");
+    }
+    let target = server.target(PODS, None);
+    let options = WatchOptions { field_selector: "spec.nodeName=n1".to_owned(), ..WatchOptions::default() };
+    let mut watch = server.pipeline.watch(&server.context, &target, &options).expect("a watch");
+    assert!(watch.try_next().is_none(), "nothing is bound yet");
+    for result in server.pipeline.bind(&server.context, vec![binding("b", "n2"), binding("a", "n1")]).await {
+        result.expect("bound");
+    }
+    server.delete(PODS, "a", &DeleteOptions::default()).await.expect("marked");
+    let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    server.delete(PODS, "a", &now).await.expect("gone");
+    let mut seen = Vec::new();
+    while let Some(item) = watch.try_next() {
+        let item = item.expect("it goes on").expect("no error");
+        seen.push((item.kind.as_str(), item.entry.expect("an entry").key.name().to_owned()));
+    }
+    assert_eq!(
+        seen,
+        [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")].map(|(kind, name)| (kind, name.to_owned()))
+    );
 }
