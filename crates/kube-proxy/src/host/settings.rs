@@ -61,12 +61,16 @@ pub(super) fn restore() -> Result<(), SettingError> {
         fs::write(&path, value.trim()).map_err(at(&path))?;
         fs::remove_file(&kept).map_err(at(&kept))?;
     }
+    // Those of other nodes of this machine may still be in it.
+    for directory in Path::new(KEPT).ancestors().take(2) {
+        let _not_empty = fs::remove_dir(directory);
+    }
     Ok(())
 }
 
 /// One file for each setting and network namespace: each node of a machine has its own settings.
 fn kept(setting: &str) -> PathBuf {
-    let namespace = fs::read_link("/proc/self/ns/net").unwrap_or_default();
+    let namespace = fs::read_link("/proc/thread-self/ns/net").unwrap_or_default();
     let namespace: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
     Path::new(KEPT).join(format!("{namespace}.{}", setting.replace('/', ".")))
 }
