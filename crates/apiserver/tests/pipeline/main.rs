@@ -6,5 +6,6 @@ mod hostile;
 mod model;
 mod pods;
 mod recorded;
+mod samples;
 mod services;
 mod verbs;

@@ -23,12 +23,11 @@ const VOLATILE: [&str; 10] = [
     "expirationTimestamp",
 ];
 
-fn reference() -> Option<PathBuf> {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let folder = std::env::var_os("COXSWAIN_REFERENCE")
-        .map_or_else(|| root.join("../shared/reference"), PathBuf::from);
-    let file = folder.join("recorded.jsonl");
-    file.exists().then_some(file)
+/// A file or folder of what a real server said, where it is present.
+pub fn reference(name: &str) -> Option<PathBuf> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/reference");
+    let path = std::env::var_os("COXSWAIN_REFERENCE").map_or(root, PathBuf::from).join(name);
+    path.exists().then_some(path)
 }
 
 fn scrub(value: &Value, key: &str) -> Value {
@@ -143,7 +142,7 @@ fn differences(path: &str, want: &Value, got: &Value, found: &mut Vec<String>) {
 
 #[tokio::test]
 async fn recorded_exchanges_are_answered_as_a_real_server_answered_them() {
-    let Some(file) = reference() else {
+    let Some(file) = reference("recorded.jsonl") else {
         println!("skipped: the recorded exchanges are not here (set COXSWAIN_REFERENCE)");
         return;
     };
