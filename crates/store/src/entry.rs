@@ -84,13 +84,13 @@ pub struct Extracted {
     /// A parsed header, for filters: [`Entry::header`] gives it back.
     pub header: Arc<dyn Any + Send + Sync>,
     /// Terms under which the entry can be listed and watched.
-    pub terms: Box<[Term]>,
+    pub terms: Arc<[Term]>,
 }
 
 impl Extracted {
     /// No header, no terms: for values that nobody filters.
     pub fn nothing() -> Extracted {
-        Extracted { header: Arc::new(()), terms: Box::default() }
+        Extracted { header: Arc::new(()), terms: Arc::default() }
     }
 }
 

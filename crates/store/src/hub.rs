@@ -55,7 +55,7 @@ impl Topic {
         }
     }
 
-    fn carries(&self, event: &Event) -> bool {
+    pub(crate) fn carries(&self, event: &Event) -> bool {
         match self {
             Topic::All => true,
             Topic::Namespace(namespace) => event.entry.key.namespace() == &**namespace,
@@ -296,6 +296,17 @@ impl Hub {
             inner.past.pop_front();
         }
         inner.past.push_back(state);
+    }
+
+    /// The newest revision that was written at a time or before. Gives the window's floor if that is before it.
+    pub(crate) fn revision_at(&self, time: Timestamp) -> Result<Revision, Revision> {
+        let inner = self.inner.lock();
+        let count = inner.recent.partition_point(|event| event.entry.written <= time);
+        match count.checked_sub(1).and_then(|last| inner.recent.get(last)) {
+            Some(event) => Ok(event.revision()),
+            None if inner.floor.1 <= time => Ok(inner.floor.0),
+            None => Err(inner.floor.0),
+        }
     }
 
     /// The oldest revision that the window can go back to.

@@ -130,6 +130,17 @@ impl Key {
         self.path.0.split_once('\0').map_or("", |(_, name)| name)
     }
 
+    /// A key from its stored form, if it is one.
+    pub(crate) fn from_path(bucket: Bucket, path: &str) -> Option<Key> {
+        let key = Key { bucket, path: Path(path.into()) };
+        key.is_valid().then_some(key)
+    }
+
+    /// Whether this is the key with this stored form.
+    pub(crate) fn is(&self, bucket: &str, path: &str) -> bool {
+        &*self.path.0 == path && self.bucket.as_str() == bucket
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -32,13 +32,19 @@ pub mod watch;
 
 pub mod store;
 
+pub mod disk;
+
+mod log;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 pub use entry::{Entry, Event, EventKind, Extract, ExtractError, Extracted, Template, Term};
 pub use hub::Window;
 pub use key::{Bucket, Key, Revision, Timestamp};
+pub use log::LogOptions;
+pub use log::recover::OpenError;
 pub use state::{Listing, Scope, Snapshot};
-pub use store::{Backend, Clock, MAX_VALUE, OpenError, Options, Store};
+pub use store::{Backend, Clock, MAX_VALUE, Options, Store};
 pub use watch::{ReadError, Watch};
 pub use write::{Change, Precondition, Write, WriteError, WriteResult};

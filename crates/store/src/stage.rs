@@ -32,18 +32,18 @@ impl Staged {
     }
 
     /// Adds one write to the group.
-    pub(crate) fn add(&mut self, prepared: Prepared, now: Timestamp) {
+    pub(crate) fn add(&mut self, prepared: &Prepared, now: Timestamp) {
         let result = self.decide(prepared, now);
         self.results.push(result);
     }
 
-    fn decide(&mut self, prepared: Prepared, now: Timestamp) -> WriteResult {
+    fn decide(&mut self, prepared: &Prepared, now: Timestamp) -> WriteResult {
         let Prepared { write: Write { key, precondition, change }, extracted } = prepared;
-        let current = self.state.get(&key);
+        let current = self.state.get(key);
         let holds = match precondition {
             Precondition::None => true,
             Precondition::Absent => current.is_none(),
-            Precondition::Revision(revision) => current.is_some_and(|entry| entry.revision == revision),
+            Precondition::Revision(revision) => current.is_some_and(|entry| entry.revision == *revision),
         };
         let deletes_nothing = matches!(change, Change::Delete { .. }) && current.is_none();
         if !holds || deletes_nothing {
@@ -58,8 +58,9 @@ impl Staged {
         let key = match current {
             // One copy of the name in memory, however often it is written.
             Some(current) => current.key.clone(),
-            None => key,
+            None => key.clone(),
         };
+        let extracted = extracted.clone();
         let entry = Arc::new(Entry { key, value: template.fill(revision), revision, written, extracted });
         let previous = match kind {
             EventKind::Put => self.state.put(entry.clone()),

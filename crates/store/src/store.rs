@@ -2,7 +2,6 @@
 //!
 //! Read on: [`crate::stage`] for what a write does, [`crate::hub`] for what readers and watchers see.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,7 +9,9 @@ use parking_lot::Mutex;
 
 use crate::entry::{Entry, Event, Extract, Extracted};
 use crate::hub::{Hub, Window};
-use crate::key::{Bucket, Key, Revision};
+use crate::key::{Bucket, Key, Revision, Timestamp};
+use crate::log::recover::OpenError;
+use crate::log::{Log, LogOptions};
 use crate::stage::{Prepared, Staged};
 use crate::state::{Scope, Snapshot, State};
 use crate::watch::{ReadError, Watch};
@@ -24,8 +25,8 @@ pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 pub enum Backend {
     /// In memory only: gone with the process.
     Memory,
-    /// In a log of revisions in this directory, which is made if it is not there.
-    Log(PathBuf),
+    /// In a log of revisions on a disk.
+    Log(LogOptions),
 }
 
 /// How a store is opened.
@@ -53,14 +54,6 @@ impl Options {
     }
 }
 
-/// Why a store does not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// This build does not have the backend.
-    #[error("the backend is not supported")]
-    Unsupported,
-}
-
 /// The largest value that a write may have.
 pub const MAX_VALUE: usize = 32 << 20;
 
@@ -71,22 +64,32 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     hub: Arc<Hub>,
     extract: Extract,
-    clock: Clock,
-    commit: Mutex<()>,
+    engine: Engine,
+}
+
+/// Who commits.
+enum Engine {
+    /// The caller does, under a lock.
+    Memory { clock: Clock, commit: Mutex<()> },
+    /// The log's committer does.
+    Log(Box<Log>),
 }
 
 impl Store {
     /// Opens a store. Blocks until everything that it holds is in memory.
     pub fn open(options: Options) -> Result<Store, OpenError> {
-        match options.backend {
-            Backend::Memory => Ok(Store(Arc::new(Inner {
-                hub: Arc::new(Hub::new(State::empty(), options.window)),
-                extract: options.extract,
-                clock: options.clock,
-                commit: Mutex::new(()),
-            }))),
-            Backend::Log(_) => Err(OpenError::Unsupported),
-        }
+        let Options { backend, extract, clock, window } = options;
+        let (hub, engine) = match backend {
+            Backend::Memory => {
+                let hub = Arc::new(Hub::new(State::empty(), window));
+                (hub, Engine::Memory { clock, commit: Mutex::new(()) })
+            }
+            Backend::Log(options) => {
+                let log = Log::open(options, extract.clone(), clock, window)?;
+                (log.hub().clone(), Engine::Log(Box::new(log)))
+            }
+        };
+        Ok(Store(Arc::new(Inner { hub, extract, engine })))
     }
 
     /// The newest acknowledged state. Costs nothing, whatever is stored.
@@ -94,23 +97,73 @@ impl Store {
         Snapshot(self.0.hub.state())
     }
 
-    /// The state as it was at a revision.
+    /// The state as it was at a revision. What the window in memory does not have is read from the log.
     pub async fn snapshot_at(&self, revision: Revision) -> Result<Snapshot, ReadError> {
         self.check_not_future(revision)?;
-        match self.0.hub.state_at(revision) {
-            Ok(state) => Ok(Snapshot(state)),
-            Err(oldest) => Err(ReadError::Compacted { asked: revision, oldest }),
+        let oldest = match self.0.hub.state_at(revision) {
+            Ok(state) => return Ok(Snapshot(state)),
+            Err(oldest) => oldest,
+        };
+        match &self.0.engine {
+            Engine::Memory { .. } => Err(ReadError::Compacted { asked: revision, oldest }),
+            Engine::Log(log) => {
+                let known = log.past.lock().clone().filter(|state| state.revision == revision);
+                if let Some(state) = known {
+                    return Ok(Snapshot(state));
+                }
+                let state = self
+                    .blocking(move |log, extract| {
+                        let state = log.keeper().state_at(revision, extract)?;
+                        *log.past.lock() = Some(state.clone());
+                        Ok(state)
+                    })
+                    .await?;
+                Ok(Snapshot(state))
+            }
         }
     }
 
     /// The versions of one key that are kept, newest first: what was put, and when it was deleted.
     pub async fn history(&self, key: &Key) -> Result<Vec<Arc<Event>>, ReadError> {
-        Ok(self.0.hub.events_of(key))
+        match &self.0.engine {
+            Engine::Memory { .. } => Ok(self.0.hub.events_of(key)),
+            Engine::Log(_) => {
+                let key = key.clone();
+                self.blocking(move |log, extract| log.keeper().history(&key, extract)).await
+            }
+        }
+    }
+
+    /// The newest revision that was written at this time or before.
+    pub async fn revision_at(&self, time: Timestamp) -> Result<Revision, ReadError> {
+        match self.0.hub.revision_at(time) {
+            Ok(revision) => Ok(revision),
+            Err(oldest) => match &self.0.engine {
+                Engine::Memory { .. } => Err(ReadError::Compacted { asked: Revision(0), oldest }),
+                Engine::Log(_) => self.blocking(move |log, _| log.keeper().revision_at(time)).await,
+            },
+        }
     }
 
     /// The oldest revision that [`Store::snapshot_at`] and [`Store::watch`] can go back to.
     pub fn oldest(&self) -> Revision {
-        self.0.hub.floor()
+        match &self.0.engine {
+            Engine::Memory { .. } => self.0.hub.floor(),
+            Engine::Log(log) => log.keeper().compacted(),
+        }
+    }
+
+    /// Reads the log on a thread that may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Log, &Extract) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let store = self.clone();
+        let task = tokio::task::spawn_blocking(move || match &store.0.engine {
+            Engine::Memory { .. } => Err(ReadError::Closed),
+            Engine::Log(log) => read(log, &store.0.extract),
+        });
+        task.await.unwrap_or(Err(ReadError::Closed))
     }
 
     /// Makes one write. When this returns an entry, the write is durable and every reader sees it.
@@ -125,24 +178,16 @@ impl Store {
     pub async fn write_all(&self, writes: Vec<Write>) -> Vec<WriteResult> {
         let inner = &self.0;
         let prepared: Vec<_> = writes.into_iter().map(|write| inner.prepare(write)).collect();
-        let _commit = inner.commit.lock();
-        if inner.hub.is_closed() {
-            return prepared.iter().map(|_| Err(WriteError::Closed)).collect();
-        }
-        let now = (inner.clock)().into();
-        let mut staged = Staged::on(&inner.hub.state());
-        for prepared in prepared {
-            match prepared {
-                Ok(prepared) => staged.add(prepared, now),
-                Err(error) => staged.results.push(Err(error)),
+        match &inner.engine {
+            Engine::Memory { clock, commit } => {
+                let _commit = commit.lock();
+                commit_in_memory(&inner.hub, &prepared, clock().into())
+            }
+            Engine::Log(log) => {
+                let count = prepared.len();
+                log.submit(prepared).await.unwrap_or_else(|_| vec![Err(WriteError::Closed); count])
             }
         }
-        let Staged { state, events, results } = staged;
-        if !events.is_empty() {
-            let news = inner.hub.publish(state, &events);
-            news.iter().for_each(|stream| stream.news.notify_waiters());
-        }
-        results
     }
 
     /// All writes to a scope of the bucket after a revision, as they happen.
@@ -157,19 +202,56 @@ impl Store {
         if after < oldest {
             return Err(ReadError::Compacted { asked: after, oldest });
         }
-        Ok(Watch::new(self.0.hub.clone(), bucket, scope.into(), after))
+        let past = match &self.0.engine {
+            Engine::Memory { .. } => None,
+            Engine::Log(log) => Some((log.keeper().clone(), self.0.extract.clone())),
+        };
+        Ok(Watch::new(self.0.hub.clone(), bucket, scope.into(), after, past))
     }
 
     /// Closes the store: what was written is safe, further writes fail, watches end. Reads go on.
     pub async fn close(&self) {
-        let _commit = self.0.commit.lock();
-        self.0.hub.close();
+        match &self.0.engine {
+            Engine::Memory { commit, .. } => {
+                let _commit = commit.lock();
+                self.0.hub.close();
+            }
+            Engine::Log(_) => {
+                let store = self.clone();
+                let closed = tokio::task::spawn_blocking(move || {
+                    if let Engine::Log(log) = &store.0.engine {
+                        log.close();
+                    }
+                });
+                // It fails only when the runtime goes away, and then the last handle closes the log.
+                let _ = closed.await;
+            }
+        }
     }
 
     fn check_not_future(&self, asked: Revision) -> Result<(), ReadError> {
         let newest = self.0.hub.state().revision;
         if asked > newest { Err(ReadError::Future { asked, newest }) } else { Ok(()) }
     }
+}
+
+fn commit_in_memory(hub: &Hub, writes: &[Result<Prepared, WriteError>], now: Timestamp) -> Vec<WriteResult> {
+    if hub.is_closed() {
+        return vec![Err(WriteError::Closed); writes.len()];
+    }
+    let mut staged = Staged::on(&hub.state());
+    for write in writes {
+        match write {
+            Ok(prepared) => staged.add(prepared, now),
+            Err(error) => staged.results.push(Err(error.clone())),
+        }
+    }
+    let Staged { state, events, results } = staged;
+    if !events.is_empty() {
+        let news = hub.publish(state, &events);
+        news.iter().for_each(|stream| stream.news.notify_waiters());
+    }
+    results
 }
 
 impl Inner {
@@ -179,7 +261,7 @@ impl Inner {
             return Err(WriteError::InvalidKey { key: write.key });
         }
         let (Change::Put(template) | Change::Delete { last: template }) = &write.change;
-        let size = template.head.len() + template.tail.len();
+        let size = write.change.size();
         if size > MAX_VALUE {
             return Err(WriteError::TooLarge { size });
         }

@@ -1,8 +1,11 @@
 //! The behaviour suite: what every backend must do, written once.
 //!
-//! A backend's test hands [`run_all`] a function that makes an empty store. Read on: [`behaviours`] for the list.
+//! A backend's test hands [`run_all`] a function that makes an empty store. Read on: [`behaviours`] for the list,
+//! [`disk`] for a disk that fails.
 
 pub mod behaviours;
+
+pub mod disk;
 
 use std::future::Future;
 use std::sync::Arc;

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::entry::Event;
+use crate::entry::{Event, Extract};
 use crate::hub::{Found, Hub, Stream, Topic};
 use crate::key::{Bucket, Revision};
+use crate::log::keeper::Keeper;
+use crate::log::past::PastReader;
 use crate::state::Scope;
 
 /// Why the past cannot be read.
@@ -43,7 +45,8 @@ const BATCH: usize = 256;
 
 /// An endless sequence of the events of a scope, in the order of their revisions, none lost, none twice.
 ///
-/// It ends with [`ReadError::Compacted`] when its reader was too slow for what is kept, and with
+/// It ends with [`ReadError::Compacted`] when its reader was too slow for what is kept (in the log, if there is one:
+/// memory alone never ends a watch then), and with
 /// [`ReadError::Closed`] when the store closes.
 pub struct Watch {
     hub: Arc<Hub>,
@@ -57,10 +60,19 @@ pub struct Watch {
     /// Everything up to here was taken from the stream.
     taken: Revision,
     pending: VecDeque<Arc<Event>>,
+    /// Where events come from that the window does not have any more.
+    past: Option<(Arc<Keeper>, Extract)>,
+    reader: Option<PastReader>,
 }
 
 impl Watch {
-    pub(crate) fn new(hub: Arc<Hub>, bucket: &Bucket, scope: Scope<'_>, after: Revision) -> Watch {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        bucket: &Bucket,
+        scope: Scope<'_>,
+        after: Revision,
+        past: Option<(Arc<Keeper>, Extract)>,
+    ) -> Watch {
         let topic = Topic::of(scope);
         let namespace = match scope {
             Scope::Term(_, namespace) => namespace.map(Box::from),
@@ -76,6 +88,8 @@ impl Watch {
             position: after,
             taken: after,
             pending: VecDeque::new(),
+            past,
+            reader: None,
         }
     }
 
@@ -153,23 +167,37 @@ impl Watch {
             match self.stream.read(self.taken, BATCH, &mut self.pending) {
                 Found::Nothing if self.hub.is_closed() => return Err(ReadError::Closed),
                 Found::Nothing => return Ok(false),
-                Found::Lost(oldest) => {
-                    return Err(ReadError::Compacted { asked: self.taken, oldest });
-                }
+                Found::Lost(floor) => self.read_past(floor)?,
                 Found::Events => {
+                    self.reader = None;
                     if let Some(newest) = self.pending.back() {
                         self.taken = newest.revision();
                     }
-                    if let Some(namespace) = &self.namespace {
-                        self.pending.retain(|event| event.entry.key.namespace() == &**namespace);
-                    }
-                    if !self.pending.is_empty() {
-                        return Ok(true);
-                    }
-                    self.position = self.taken;
                 }
             }
+            if let Some(namespace) = &self.namespace {
+                self.pending.retain(|event| event.entry.key.namespace() == &**namespace);
+            }
+            if !self.pending.is_empty() {
+                return Ok(true);
+            }
+            self.position = self.taken;
         }
+    }
+
+    /// Takes from the log what fell out of the stream, up to its floor. This blocks for a short while: a batch is
+    /// small, and mostly still in the system's memory.
+    fn read_past(&mut self, floor: Revision) -> Result<(), ReadError> {
+        let Some((keeper, extract)) = &self.past else {
+            return Err(ReadError::Compacted { asked: self.taken, oldest: floor });
+        };
+        let taken = self.taken;
+        let reader =
+            self.reader.get_or_insert_with(|| PastReader::new(keeper.clone(), extract.clone(), taken));
+        let events = reader.read(&self.bucket, &self.topic, floor, BATCH)?;
+        self.taken = reader.position();
+        self.pending.extend(events);
+        Ok(())
     }
 }
 

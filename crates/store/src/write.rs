@@ -28,6 +28,14 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Bytes of the value, without the digits of its revision.
+    pub(crate) fn size(&self) -> usize {
+        let (Change::Put(template) | Change::Delete { last: template }) = self;
+        template.head.len() + template.tail.len()
+    }
+}
+
 /// One write to one key.
 #[derive(Debug, Clone)]
 pub struct Write {
