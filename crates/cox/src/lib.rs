@@ -1,1 +1,66 @@
-//! The command line: the life cycle of a cluster, and the verbs of kubectl over gRPC.
+//! The command line: the life cycle of a cluster on this machine, and the verbs of kubectl over gRPC.
+//!
+//! ```text
+//! cli        what can be asked
+//! cluster    up, down, status: starts, ends and looks at the supervisor
+//! supervisor the process behind `cox up`: starts the daemons and starts them again when they die
+//! node       what a node's daemons need: keys, certificates, configuration
+//! verbs      get, apply, delete, ...: each one a request or two
+//! output     what is printed
+//! ```
+
+pub mod cli;
+mod cluster;
+mod error;
+mod node;
+mod output;
+mod supervisor;
+mod verbs;
+
+use std::process::ExitCode;
+
+pub use cli::Cli;
+pub use error::CoxError;
+use output::Out;
+
+use crate::cli::Command;
+
+/// Does what the command line asks and says how it went: 0, 1 for a failure, 64 for a request that makes no sense.
+pub fn main(cli: Cli) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            Out::standard().error(&format!("make the runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    if let Command::Supervise(args) = &cli.command {
+        drop(runtime);
+        return supervisor::main(&cli.global, args);
+    }
+    let mut out = Out::standard();
+    match runtime.block_on(run(&cli, &mut out)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&component::ErrorChain(&error).to_string());
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Up(args) => cluster::up(global, args, out).await,
+        Command::Down(args) => cluster::down(global, args, out).await,
+        Command::Status => cluster::status(global, out).await,
+        Command::Supervise(_) => unreachable!("handled before the runtime was made"),
+        Command::Apply(args) => verbs::apply(global, args, out).await,
+        Command::Get(args) => verbs::get(global, args, out).await,
+        Command::Describe(args) => verbs::describe(global, args, out).await,
+        Command::Delete(args) => verbs::delete(global, args, out).await,
+        Command::Scale(args) => verbs::scale(global, args, out).await,
+        Command::Logs(args) => verbs::logs(global, args, out).await,
+        Command::Rollout(args) => verbs::rollout(global, args, out).await,
+    }
+}
