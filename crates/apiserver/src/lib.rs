@@ -1,5 +1,50 @@
 //! The only owner of the store: serves objects over gRPC and the Kubernetes REST API on one TLS port.
+//!
+//! ```text
+//! accept (serve) ─ TLS ─ who is it (authn) ─┬─ application/grpc ──> grpc ──┐
+//!                                           └─ everything else ──> rest ──┴─> pipeline ─> store
+//!                              rest ─> discovery, openapi, table (how people see objects), logs (from kubelets)
+//! ```
+//!
+//! Tasks: one accept loop, one for each connection (and for each HTTP/2 stream), one for maintenance. All of them
+//! are tracked by the [`component::Shutdown`] that the server is started with; when it is triggered, watches end,
+//! connections finish what they began, and the store is closed last.
+//!
+//! Invariants: REST and gRPC decide nothing about objects; both are shells over [`pipeline`]. Only [`serve`] knows
+//! sockets and TLS. Only [`pki`] sees private keys.
+
+pub mod config;
+pub mod pki;
+pub mod serve;
+
+mod authn;
+mod discovery;
+mod grpc;
+mod logs;
+mod metrics;
+mod openapi;
+mod rest;
+mod table;
+mod view;
 
 pub mod bootstrap;
 mod kinds;
 pub mod pipeline;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+
+use component::{Context, Failure};
+
+pub use config::{Args, Config};
+pub use serve::{Server, StartError};
+
+/// The version of the Kubernetes API that is served.
+pub const KUBERNETES_VERSION: &str = "v1.36.0";
+
+/// Runs the server until shutdown, then waits until its connections are finished and closes the store.
+pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
+    let server = Server::start(config, context).await?;
+    server.finished().await;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! The gRPC contract of /proto as a second shell over the pipeline, with standard health checking and reflection.
+//!
+//! Read on: [`resources`] for objects, [`cluster`] for the cluster as a whole, [`convert`] for what messages mean.
+
+mod cluster;
+mod convert;
+mod resources;
+
+use std::convert::Infallible;
+
+use component::{Context, SharedClock};
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use rpc::v1::cluster_server::ClusterServer;
+use rpc::v1::resources_server::ResourcesServer;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::util::BoxCloneSyncService;
+use tower::{Service, ServiceExt as _};
+
+use crate::authn;
+use crate::pipeline::{Pipeline, RequestContext, UserInfo};
+use crate::pki::Authority;
+use crate::serve::{App, Body, Peer};
+
+/// The most bytes of a request's message: the body that REST takes, and some room around it.
+const MAX_REQUEST: usize = 4 * 1024 * 1024;
+
+type Boxed = BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>, Infallible>;
+
+/// The gRPC services.
+pub(crate) struct Services {
+    resources: Boxed,
+    cluster: Boxed,
+    health: Boxed,
+    reflection: Option<Boxed>,
+}
+
+fn boxed<S>(service: S) -> Boxed
+where
+    S: Service<Request<Incoming>, Response = Response<tonic::body::Body>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+{
+    BoxCloneSyncService::new(service)
+}
+
+impl Services {
+    pub(crate) fn new(pipeline: &Pipeline, authority: Authority, context: &Context) -> Self {
+        let resources =
+            resources::Service::new(pipeline.clone(), context.clock.clone(), context.shutdown.clone());
+        let cluster = cluster::Service::new(pipeline.clone(), authority, context.clock.clone());
+        let reflection = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .build_v1();
+        Self {
+            resources: boxed(ResourcesServer::new(resources).max_decoding_message_size(MAX_REQUEST)),
+            cluster: boxed(ClusterServer::new(cluster)),
+            // Whoever is answered at all is answered by a server that serves.
+            health: boxed(HealthServer::new(HealthService::from_health_reporter(HealthReporter::new()))),
+            // Our own descriptors are well-formed; without reflection only grpcurl is worse off.
+            reflection: reflection.ok().map(boxed),
+        }
+    }
+}
+
+/// Answers a gRPC request. Anyone may ask for health; everything else is for those who are known.
+pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
+    let service = request.uri().path().split('/').nth(1).unwrap_or_default();
+    let services = &app.services;
+    let (service, public) = match service {
+        "coxswain.v1.Resources" => (Some(&services.resources), false),
+        "coxswain.v1.Cluster" => (Some(&services.cluster), false),
+        "grpc.reflection.v1.ServerReflection" => (services.reflection.as_ref(), false),
+        "grpc.health.v1.Health" => (Some(&services.health), true),
+        _ => (None, true),
+    };
+    let Some(service) = service.cloned() else {
+        return failed(tonic::Status::unimplemented("there is no such service"));
+    };
+    match &peer.user {
+        Some(user) => drop(request.extensions_mut().insert(user.clone())),
+        None if public => {}
+        None => return failed(rpc::status::to_grpc(authn::unauthorized())),
+    }
+    let answered = service.oneshot(request).await;
+    let response = answered.unwrap_or_else(|never| match never {});
+    response.map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+fn failed(status: tonic::Status) -> Response<Body> {
+    status.into_http::<tonic::body::Body>().map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+/// What surrounds a request.
+fn context<T>(request: &tonic::Request<T>, clock: &SharedClock) -> RequestContext {
+    let user = request.extensions().get::<UserInfo>().cloned().unwrap_or_else(authn::anonymous);
+    let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
+    RequestContext { user, now: clock.now(), user_agent: agent.unwrap_or_default().to_owned() }
+}

@@ -1,0 +1,330 @@
+//! The Kubernetes REST API as a shell over the pipeline: paths, query parameters, encodings, codes.
+//!
+//! ```text
+//! handle: health? ─ who ─ route ─┬─ documents (discovery, OpenAPI, version, metrics)
+//!                                └─ resource ─ verb ─┬─ read  (get, list)      ─┐
+//!                                                    ├─ watch                   ├─ answer
+//!                                                    └─ write (create … delete) ─┘
+//! ```
+//! Read on: [`route`] for paths, [`negotiate`] for encodings, [`answer`] for responses.
+
+mod answer;
+mod body;
+mod documents;
+mod list;
+mod negotiate;
+mod query;
+mod read;
+mod route;
+mod watch;
+mod write;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use api::registry::ResourceDef;
+use api::status::{Details, Reason, Status};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tracing::debug;
+
+use self::query::Query;
+use self::route::{ResourcePath, Route};
+use crate::authn;
+use crate::metrics::Labels;
+use crate::pipeline::{RequestContext, Subresource, Target, deprecation};
+use crate::serve::{App, Body, Peer};
+
+/// Names a request in logs; sent back, so that a user can be found in them.
+const AUDIT_ID: &str = "audit-id";
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// With a Status, as everywhere below a group and version that exists.
+    Status(Box<Status>),
+    /// There is nothing at all at this path.
+    NoSuchPath,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+/// What a handler gives.
+type Answered = Result<Response<Body>, Refusal>;
+
+/// A request whose sender is known.
+pub(super) struct Call<'a> {
+    app: &'a App,
+    head: &'a Parts,
+    query: Query,
+    context: RequestContext,
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Answers a request. What goes wrong is an answer too.
+pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    let started = Instant::now();
+    let (head, body) = request.into_parts();
+    let audit_id = audit_id(&head.headers);
+    let mut labels = Labels::default();
+    let mut streams = false;
+    let answered = dispatch(app, peer, &head, body, &mut labels, &mut streams).await;
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(Refusal::Status(status)) => answer::status(&head, &status),
+        Err(Refusal::NoSuchPath) => answer::plain(StatusCode::NOT_FOUND, "404 page not found\n"),
+    };
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
+    let took = started.elapsed();
+    debug!(method = %head.method, path = head.uri.path(), code = response.status().as_u16(), ?took, "request");
+    if labels.verb.is_empty() {
+        labels.verb = verb_of(&head.method);
+    }
+    let code = response.status().as_u16();
+    app.requests.answered(labels, code, (!streams).then_some(took));
+    if head.method == Method::HEAD {
+        response = response.map(|_| crate::serve::empty());
+    }
+    response
+}
+
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(AUDIT_ID).filter(|id| !id.is_empty() && id.len() <= 64);
+    given.cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::new_v4().to_string();
+        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static(""))
+    })
+}
+
+fn verb_of(method: &Method) -> &'static str {
+    match *method {
+        Method::GET | Method::HEAD => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "OTHER",
+    }
+}
+
+async fn dispatch(
+    app: &App,
+    peer: &Peer,
+    head: &Parts,
+    body: Incoming,
+    labels: &mut Labels,
+    streams: &mut bool,
+) -> Answered {
+    let route = route::parse(head.uri.path());
+    if matches!(head.method, Method::GET | Method::HEAD) {
+        match route {
+            Route::Health => return documents::health(app, head),
+            Route::Version => return Ok(documents::version(head)),
+            _ => {}
+        }
+    }
+    let user = peer.user.clone().ok_or_else(authn::unauthorized)?;
+    let context = app.context(user, text(&head.headers, &header::USER_AGENT));
+    let query = Query::parse(head.uri.query().unwrap_or_default());
+    let call = Call { app, head, query, context };
+    match route {
+        Route::Resource(path) => resource(call, path, body, labels, streams).await,
+        document => {
+            if !matches!(head.method, Method::GET | Method::HEAD) {
+                return Err(method_not_allowed().into());
+            }
+            call.app.pipeline.allowed_path(&call.context, "get", head.uri.path())?;
+            documents::answer(&call, &document)
+        }
+    }
+}
+
+/// What the request asks of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+    /// A log, or another stream of a pod.
+    Connect,
+}
+
+impl Verb {
+    /// In the metrics, as Kubernetes has them.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::List => "LIST",
+            Self::Watch => "WATCH",
+            Self::Create => "POST",
+            Self::Update => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+            Self::DeleteCollection => "DELETECOLLECTION",
+            Self::Connect => "CONNECT",
+        }
+    }
+
+    fn mutates(self) -> bool {
+        match self {
+            Self::Get | Self::List | Self::Watch | Self::Connect => false,
+            Self::Create | Self::Update | Self::Patch | Self::Delete | Self::DeleteCollection => true,
+        }
+    }
+
+    /// As the registry names it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Get | Self::Connect => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
+async fn resource(
+    call: Call<'_>,
+    path: ResourcePath,
+    body: Incoming,
+    labels: &mut Labels,
+    streams: &mut bool,
+) -> Answered {
+    let registry = call.app.pipeline.registry();
+    if call.app.discovery.resources(&path.group, &path.version).is_none() {
+        return Err(Refusal::NoSuchPath);
+    }
+    let def = registry.resource(&path.group, &path.version, &path.resource).ok_or_else(not_found)?;
+    let target = target(&def, &path)?;
+    let verb = verb(&call, &def, &path, &target)?;
+    *labels = Labels {
+        verb: verb.label(),
+        group: path.group.clone(),
+        version: path.version.clone(),
+        resource: path.resource.clone(),
+        subresource: path.subresource.clone().unwrap_or_default(),
+        scope: match (&path.name, &path.namespace) {
+            (Some(_), _) => "resource",
+            (None, Some(_)) => "namespace",
+            (None, None) => "cluster",
+        },
+    };
+    // The pipeline warns of what it writes.
+    let deprecated = match verb {
+        Verb::Create | Verb::Update | Verb::Patch => None,
+        _ => deprecation(&def),
+    };
+    let answered = match verb {
+        Verb::Watch => {
+            *streams = true;
+            watch::watch(&call, &target)
+        }
+        Verb::Connect => {
+            *streams = true;
+            crate::logs::log(call.app, &call.context, &target, call.query.pairs())
+                .await
+                .map_err(Refusal::from)
+        }
+        other => {
+            let _going = call.app.requests.begin(other.mutates()).ok_or_else(too_many_requests)?;
+            match other {
+                Verb::Get => read::get(&call, &target).await,
+                Verb::List => read::list(&call, &target).await,
+                _ => write::write(&call, other, &target, body).await,
+            }
+        }
+    };
+    let mut response = match answered {
+        Ok(response) => response,
+        Err(Refusal::Status(status)) => answer::status(call.head, &status),
+        Err(refusal) => return Err(refusal),
+    };
+    if let Some(warning) = deprecated {
+        answer::warn(response.headers_mut(), &[warning]);
+    }
+    Ok(response)
+}
+
+fn target(def: &Arc<ResourceDef>, path: &ResourcePath) -> Result<Target, Status> {
+    // Every path but "all of them" says where a namespaced object is, and no other path does.
+    let fits = if def.namespaced {
+        path.namespace.is_some() || path.name.is_none()
+    } else {
+        path.namespace.is_none()
+    };
+    if !fits {
+        return Err(not_found());
+    }
+    let subresource = match &path.subresource {
+        None => None,
+        Some(name) => {
+            def.subresource(name).ok_or_else(not_found)?;
+            Some(Subresource::parse(name).ok_or_else(not_found)?)
+        }
+    };
+    Ok(Target { def: def.clone(), namespace: path.namespace.clone(), name: path.name.clone(), subresource })
+}
+
+fn verb(call: &Call<'_>, def: &ResourceDef, path: &ResourcePath, target: &Target) -> Result<Verb, Status> {
+    let method = &call.head.method;
+    let verb = match (method, &target.name, target.subresource) {
+        (&Method::GET, Some(_), Some(Subresource::Log)) => Verb::Connect,
+        (&Method::GET | &Method::HEAD, Some(_), Some(_)) => Verb::Get,
+        (&Method::GET | &Method::HEAD, Some(_), None) if path.watch => Verb::Watch,
+        (&Method::GET | &Method::HEAD, Some(_), None) => Verb::Get,
+        (&Method::GET | &Method::HEAD, None, _) if path.watch || call.query.flag("watch") => Verb::Watch,
+        (&Method::GET | &Method::HEAD, None, _) => Verb::List,
+        (&Method::POST, None, _) if def.namespaced && target.namespace.is_none() => {
+            return Err(method_not_allowed());
+        }
+        (&Method::POST, None, _) | (&Method::POST, Some(_), Some(_)) => Verb::Create,
+        (&Method::PUT, Some(_), _) => Verb::Update,
+        (&Method::PATCH, Some(_), _) => Verb::Patch,
+        (&Method::DELETE, Some(_), _) => Verb::Delete,
+        (&Method::DELETE, None, _) if !def.namespaced || target.namespace.is_some() => Verb::DeleteCollection,
+        _ => return Err(method_not_allowed()),
+    };
+    let known = match target.subresource.and_then(|own| def.subresource(own.as_str())) {
+        Some(part) => part.verbs.iter().any(|own| own == verb.name()),
+        None => def.has_verb(verb.name()),
+    };
+    if known { Ok(verb) } else { Err(method_not_allowed()) }
+}
+
+/// There is a group and version, but no such resource in it.
+pub(super) fn not_found() -> Status {
+    Status::failure(Reason::NotFound, "the server could not find the requested resource")
+        .with_details(Details::default())
+}
+
+fn method_not_allowed() -> Status {
+    Status::failure(
+        Reason::MethodNotAllowed,
+        "the server does not allow this method on the requested resource",
+    )
+    .with_details(Details::default())
+}
+
+fn too_many_requests() -> Status {
+    Status::failure(Reason::TooManyRequests, "too many requests, please try again later.")
+        .with_details(Details { retry_after_seconds: 1, ..Details::default() })
+}

@@ -1,0 +1,82 @@
+//! Get and list.
+
+use http::{Response, StatusCode, header};
+
+use super::list::Pieces;
+use super::negotiate::{self, Media};
+use super::{Answered, Call, answer};
+use crate::pipeline::{DeletedCollection, GetOptions, ListResult, Object, Target};
+use crate::serve::{Body, empty};
+use crate::view::{ListMeta, View};
+
+/// Answers with one object.
+pub(super) async fn get(call: &Call<'_>, target: &Target) -> Answered {
+    let accepted = negotiate::object(call.head)?;
+    let options = GetOptions { resource_version: call.query.get("resourceVersion").to_owned() };
+    let found = call.app.pipeline.get(&call.context, target, &options).await?;
+    object(call, target, accepted, StatusCode::OK, &found)
+}
+
+/// One object in the form and encoding that the client accepts.
+pub(super) fn object(
+    call: &Call<'_>,
+    target: &Target,
+    accepted: negotiate::Accepted,
+    code: StatusCode,
+    object: &Object,
+) -> Answered {
+    let bytes = if object.kind == "Status" {
+        object.bytes.clone()
+    } else {
+        let view =
+            View::new(target.def.clone(), accepted.form, call.query.get("includeObject"), call.context.now)?;
+        let stored = object.entry.as_ref().map_or(&object.bytes, |entry| &entry.value);
+        view.object(&object.bytes, stored)
+    };
+    let mut response = answer::json(call.head, accepted.media, code, bytes);
+    answer::warn(response.headers_mut(), &object.warnings);
+    Ok(response)
+}
+
+/// Answers with the objects of a resource, or a page of them.
+pub(super) async fn list(call: &Call<'_>, target: &Target) -> Answered {
+    let accepted = negotiate::object(call.head)?;
+    let mut options = call.query.list_options()?;
+    if let Some(name) = &target.name {
+        options.field_selector = format!("metadata.name={name}");
+    }
+    let found = call.app.pipeline.list(&call.context, target, &options).await?;
+    page(call, accepted, found)
+}
+
+/// Answers with the objects that a deletion of many chose.
+pub(super) fn deleted(call: &Call<'_>, accepted: negotiate::Accepted, found: DeletedCollection) -> Answered {
+    let DeletedCollection { def, revision, entries } = found;
+    page(call, accepted, ListResult { def, revision, entries, continue_token: None, remaining: None })
+}
+
+fn page(call: &Call<'_>, accepted: negotiate::Accepted, found: ListResult) -> Answered {
+    let ListResult { def, revision, entries, continue_token, remaining } = found;
+    let view = View::new(def.clone(), accepted.form, call.query.get("includeObject"), call.context.now)?;
+    let meta = ListMeta { revision: revision.to_string(), continue_token, remaining };
+    let pieces = Pieces::new(def, view, &meta, entries);
+    if accepted.media != Media::Json || answer::is_pretty(call.head) {
+        return Ok(answer::json(call.head, accepted.media, StatusCode::OK, pieces.whole()));
+    }
+    let response = answer::with(StatusCode::OK, accepted.media.content_type(), Default::default());
+    if call.head.method == http::Method::HEAD {
+        return Ok(response.map(|_| empty()));
+    }
+    Ok(if answer::takes_gzip(call.head) {
+        compressed(response, pieces)
+    } else {
+        response.map(|_| pieces.into_body())
+    })
+}
+
+fn compressed(response: Response<Body>, pieces: Pieces) -> Response<Body> {
+    let (body, is_compressed) = pieces.into_gzip_body();
+    debug_assert!(!response.headers().contains_key(header::CONTENT_ENCODING));
+    let response = if is_compressed { answer::as_gzip(response) } else { response };
+    response.map(|_| body)
+}

@@ -1,0 +1,117 @@
+//! Watch: lines of JSON, one for each change, for as long as the client listens.
+//!
+//! Changes that have come meanwhile are sent together, so that a busy watch costs one write for many of them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use api::registry::ResourceDef;
+use bytes::{BufMut as _, Bytes, BytesMut};
+use component::Shutdown;
+use futures_util::stream::{self, Stream};
+use http::StatusCode;
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+
+use super::{Answered, Call, answer, negotiate};
+use crate::metrics::Going;
+use crate::pipeline::{Answer, Target, WatchItem, WatchStream};
+use crate::serve::Body;
+use crate::view::View;
+
+/// Frames are gathered up to this many bytes.
+const PIECE: usize = 64 * 1024;
+
+/// Answers with a watch.
+pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
+    let form = negotiate::watch(call.head)?;
+    let view = View::new(target.def.clone(), form, call.query.get("includeObject"), call.context.now)?;
+    let mut options = call.query.watch_options()?;
+    if let Some(name) = &target.name {
+        options.field_selector = format!("metadata.name={name}");
+    }
+    let changes = call.app.pipeline.watch(&call.context, target, &options)?;
+    let frames = Frames {
+        changes: Some(changes),
+        view,
+        def: target.def.clone(),
+        clock: call.app.clock.clone(),
+        first: true,
+        shutdown: call.app.shutdown.clone(),
+        _going: call.app.requests.begin_stream(),
+    };
+    let response = answer::with(StatusCode::OK, "application/json", Bytes::new());
+    Ok(response.map(|_| body(frames)))
+}
+
+struct Frames {
+    /// Nothing once the watch has ended.
+    changes: Option<WatchStream>,
+    view: View,
+    def: Arc<ResourceDef>,
+    clock: component::SharedClock,
+    first: bool,
+    shutdown: Shutdown,
+    _going: Going,
+}
+
+fn body(frames: Frames) -> Body {
+    let stream: Pin<Box<dyn Stream<Item = _> + Send>> =
+        Box::pin(stream::unfold(frames, |mut frames| async move {
+            let piece = frames.next().await?;
+            Some((Ok(Frame::data(piece)), frames))
+        }));
+    StreamBody::new(stream).boxed_unsync()
+}
+
+impl Frames {
+    /// The next frames, as many as there are.
+    async fn next(&mut self) -> Option<Bytes> {
+        let changes = self.changes.as_mut()?;
+        let shutdown = self.shutdown.clone();
+        let change = tokio::select! {
+            biased;
+            () = shutdown.triggered() => None,
+            change = changes.next() => change,
+        };
+        self.view.set_now(self.clock.now());
+        let mut piece = BytesMut::with_capacity(8 * 1024);
+        if !self.put(change, &mut piece) {
+            return (!piece.is_empty()).then(|| piece.freeze());
+        }
+        while piece.len() < PIECE {
+            let Some(ready) = self.changes.as_mut().and_then(WatchStream::try_next) else { break };
+            if !self.put(ready, &mut piece) {
+                break;
+            }
+        }
+        Some(piece.freeze())
+    }
+
+    /// Adds a frame; false where it is the last.
+    fn put(&mut self, change: Option<Answer<WatchItem>>, piece: &mut BytesMut) -> bool {
+        match change {
+            Some(Ok(item)) => {
+                let stored = item.entry.as_ref().map_or(&item.object, |entry| &entry.value);
+                piece.put_slice(b"{\"type\":\"");
+                piece.put_slice(item.kind.as_str().as_bytes());
+                piece.put_slice(b"\",\"object\":");
+                self.view.frame(&item.object, stored, std::mem::take(&mut self.first), piece);
+                piece.put_slice(b"}\n");
+                true
+            }
+            Some(Err(status)) => {
+                tracing::debug!(resource = %self.def.qualified(), error = %status, "watch ended");
+                piece.put_slice(b"{\"type\":\"ERROR\",\"object\":");
+                piece.put_slice(&serde_json::to_vec(&status).unwrap_or_default());
+                piece.put_slice(b"}\n");
+                self.changes = None;
+                false
+            }
+            None => {
+                self.changes = None;
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What all handlers share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use component::{Context, Endpoints, SharedClock, Shutdown};
+
+use crate::discovery::Discovery;
+use crate::grpc::Services;
+use crate::logs::Kubelets;
+use crate::metrics::Requests;
+use crate::openapi::OpenApi;
+use crate::pipeline::{Pipeline, RequestContext, UserInfo};
+use crate::pki::Authority;
+
+/// What an [`App`] is made of.
+pub(crate) struct Inputs {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) context: Context,
+    pub(crate) authority: Authority,
+    pub(crate) kubelets: Kubelets,
+    /// Where clients outside find the server, for discovery.
+    pub(crate) address: SocketAddr,
+}
+
+/// What all handlers share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) clock: SharedClock,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) requests: Requests,
+    pub(crate) discovery: Discovery,
+    pub(crate) openapi: OpenApi,
+    pub(crate) kubelets: Kubelets,
+    pub(crate) services: Services,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(inputs: Inputs) -> Self {
+        let Inputs { pipeline, context, authority, kubelets, address } = inputs;
+        let services = Services::new(&pipeline, authority, &context);
+        Self(Arc::new(Shared {
+            discovery: Discovery::new(pipeline.registry(), address),
+            openapi: OpenApi::default(),
+            requests: context.metrics.register(|registry| Requests::register(registry, pipeline.store())),
+            endpoints: Endpoints { health: context.health, metrics: context.metrics },
+            clock: context.clock,
+            shutdown: context.shutdown,
+            pipeline,
+            kubelets,
+            services,
+        }))
+    }
+
+    /// The context of a request that begins now.
+    pub(crate) fn context(&self, user: UserInfo, user_agent: &str) -> RequestContext {
+        RequestContext { user, now: self.clock.now(), user_agent: user_agent.to_owned() }
+    }
+}

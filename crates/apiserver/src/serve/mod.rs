@@ -1,0 +1,183 @@
+//! The server as a whole: what is opened at the start, in which order, and what is closed at the end.
+//!
+//! Read on: [`listener`] for connections, [`app`] for what handlers share.
+
+mod app;
+mod listener;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use api::status::Status;
+use component::kubeconfig::Identity;
+use component::tls::{self, ClientCertificates, TlsError};
+use component::{Context, ErrorChain, spawn};
+use store::{Backend, OpenError, Options, Store};
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+pub(crate) use app::App;
+pub(crate) use listener::{Body, Peer, empty, full};
+
+use crate::bootstrap::Bootstrap;
+use crate::config::{Config, StoreKind};
+use crate::pipeline::{self, ComponentsOnly, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
+use crate::pki::{Kubeconfigs, Pki, PkiError, Place};
+
+/// How long connections may take to finish after shutdown before the store is closed under them.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The address cannot be listened on.
+    #[error("listen on {address}")]
+    Bind {
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Keys and certificates.
+    #[error("prepare keys and certificates")]
+    Pki(#[source] PkiError),
+    /// TLS.
+    #[error("set up TLS")]
+    Tls(#[source] TlsError),
+    /// The store.
+    #[error("open the store")]
+    Store(#[source] OpenError),
+    /// The store's thread ended without an answer.
+    #[error("open the store: it panicked")]
+    StorePanicked,
+    /// What must exist from the first second could not be made.
+    #[error("make the first objects")]
+    Bootstrap(#[source] Status),
+}
+
+/// A running server.
+pub struct Server {
+    address: SocketAddr,
+    kubeconfigs: Kubeconfigs,
+    pipeline: Pipeline,
+    connections: listener::Connections,
+    context: Context,
+}
+
+impl Server {
+    /// Opens everything and starts to serve. When this returns, requests are answered.
+    pub async fn start(config: Config, context: Context) -> Result<Self, StartError> {
+        let listening = context.health.register("poststarthook/bootstrap");
+        let bound = async {
+            let listener = TcpListener::bind(config.bind).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) =
+            bound.await.map_err(|source| StartError::Bind { address: config.bind, source })?;
+
+        let now = context.clock.now();
+        let place =
+            Place { data_dir: config.data_dir.clone(), listening: address, advertise: config.advertise, now };
+        let pki = Pki::open(&place).map_err(StartError::Pki)?;
+        let ca = pki.authority.certificate_pem().as_bytes().to_vec();
+        let tls =
+            tls::server_config(&pki.serving, &ca, ClientCertificates::Optional).map_err(StartError::Tls)?;
+        let Pki { authority, kubelet_client, kubeconfigs, .. } = pki;
+
+        let store = open(&config.store, &context).await?;
+        let pipeline = Pipeline::new(Parts {
+            store: store.clone(),
+            authorizer: Arc::new(ComponentsOnly),
+            names: Arc::new(RandomNames),
+        });
+        Bootstrap { address: config.advertise, port: address.port(), now }
+            .run(&pipeline)
+            .await
+            .map_err(StartError::Bootstrap)?;
+        listening.ok();
+
+        let kubelets = kubelets(&ca, kubelet_client);
+        let app = App::new(app::Inputs {
+            pipeline: pipeline.clone(),
+            context: context.clone(),
+            authority,
+            kubelets,
+            address: SocketAddr::new(config.advertise, address.port()),
+        });
+        let connections = listener::serve(listener, tls, app, &context.shutdown);
+        maintain(&pipeline, &context);
+        info!(%address, revision = store.snapshot().revision().0, "serving");
+        Ok(Self { address, kubeconfigs, pipeline, connections, context })
+    }
+
+    /// The address that is listened on, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// As `https://127.0.0.1:6443`.
+    pub fn url(&self) -> &str {
+        &self.kubeconfigs.admin.server
+    }
+
+    /// How the components connect.
+    pub fn kubeconfigs(&self) -> &Kubeconfigs {
+        &self.kubeconfigs
+    }
+
+    /// What the transports are shells over.
+    pub fn pipeline(&self) -> &Pipeline {
+        &self.pipeline
+    }
+
+    /// Waits for shutdown, until all connections have finished, and closes the store.
+    pub async fn finished(self) {
+        self.context.shutdown.triggered().await;
+        if tokio::time::timeout(DRAIN, self.connections.finished()).await.is_err() {
+            warn!("connections are still open at the end of the drain");
+        }
+        self.pipeline.store().close().await;
+    }
+}
+
+async fn open(kind: &StoreKind, context: &Context) -> Result<Store, StartError> {
+    let backend = match kind {
+        StoreKind::Memory => Backend::Memory,
+        StoreKind::Local(dir) => Backend::Log(dir.clone()),
+    };
+    let mut options = Options::new(backend, pipeline::extract());
+    let clock = context.clock.clone();
+    options.clock = Arc::new(move || SystemTime::from(clock.now()));
+    // Reading a large log takes a while, and the threads here have other things to do.
+    match tokio::task::spawn_blocking(move || Store::open(options)).await {
+        Ok(opened) => opened.map_err(StartError::Store),
+        Err(_) => Err(StartError::StorePanicked),
+    }
+}
+
+fn kubelets(ca: &[u8], identity: Identity) -> crate::logs::Kubelets {
+    crate::logs::Kubelets::new(ca, &identity)
+}
+
+/// Deletes events whose time is over, now and then.
+fn maintain(pipeline: &Pipeline, context: &Context) {
+    let (pipeline, clock, stopping) = (pipeline.clone(), context.clock.clone(), context.shutdown.clone());
+    spawn(&context.shutdown, "maintenance", async move {
+        let mut ticks = tokio::time::interval(EXPIRE_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.triggered() => return,
+                _ = ticks.tick() => {}
+            }
+            match pipeline.expire_events(clock.now()).await {
+                Ok(0) => {}
+                Ok(count) => info!(count, "expired events"),
+                Err(status) => warn!(error = %ErrorChain(&status), "expire events"),
+            }
+        }
+    });
+}
