@@ -24,7 +24,7 @@ pub fn extract() -> Extract {
     })
 }
 
-fn terms(def: &ResourceDef, header: &Header) -> Box<[Term]> {
+fn terms(def: &ResourceDef, header: &Header) -> Arc<[Term]> {
     let labels = header.labels.iter().map(|(key, value)| label_term(key, value));
     let fields = INDEXED.iter().filter_map(|field| {
         let value = header.field(def, field).filter(|value| !value.is_empty())?;

@@ -13,7 +13,7 @@ use api::status::Status;
 use component::kubeconfig::Identity;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
-use store::{Backend, OpenError, Options, Store};
+use store::{Backend, LogOptions, OpenError, Options, Store};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -146,7 +146,7 @@ impl Server {
 async fn open(kind: &StoreKind, context: &Context) -> Result<Store, StartError> {
     let backend = match kind {
         StoreKind::Memory => Backend::Memory,
-        StoreKind::Local(dir) => Backend::Log(dir.clone()),
+        StoreKind::Local(dir) => Backend::Log(LogOptions::new(dir)),
     };
     let mut options = Options::new(backend, pipeline::extract());
     let clock = context.clock.clone();
