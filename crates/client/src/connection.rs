@@ -18,6 +18,9 @@ use crate::{Api, ClientError, DynamicApi, GroupVersionResource, Resource, WriteO
 /// How long a connection may take to be made: beyond it the apiserver is as good as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long an answer may take to begin. (A list or a watch goes on for as long as it likes once it has begun.)
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How often a silent connection is asked whether it still lives, and how long the answer may take. A watch on a
 /// dead connection would otherwise hear nothing for ever.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -145,6 +148,7 @@ impl Client {
 fn tune(endpoint: Endpoint) -> Endpoint {
     endpoint
         .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(REQUEST_TIMEOUT)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)

@@ -4,14 +4,17 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::health::Question;
 use crate::logging::{self, LogFormat};
 use crate::{Endpoints, ErrorChain, Health, Metrics, SharedClock, Shutdown, SystemClock, spawn};
 
@@ -200,7 +203,16 @@ where
             let endpoints = Endpoints { health: context.health.clone(), metrics: context.metrics.clone() };
             crate::endpoints::serve(listener, endpoints, &shutdown);
         }
-        run(context).await
+        let stopping = shutdown.clone();
+        // From SIGTERM on, no new work.
+        context.health.register_fn("shutdown", Question::Ready, move || {
+            if stopping.is_triggered() { Err("shutting down".to_owned()) } else { Ok(()) }
+        });
+        match AssertUnwindSafe(run(context)).catch_unwind().await {
+            Ok(result) => result,
+            // The panic itself is in the log already.
+            Err(_) => Err(Panicked.into()),
+        }
     };
     tokio::pin!(started);
     let mut result = tokio::select! {
@@ -250,6 +262,10 @@ struct Bind {
     #[source]
     source: std::io::Error,
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("panicked")]
+struct Panicked;
 
 fn watch_signals(shutdown: &Shutdown) -> Result<(), std::io::Error> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -307,6 +323,8 @@ mod tests {
         assert_eq!(code(Ok(()), true), format!("{:?}", ExitCode::SUCCESS));
         assert_eq!(code(Err(Failure::config("no")), false), format!("{:?}", ExitCode::from(64)));
         assert_eq!(code(Err(std::io::Error::other("x").into()), false), format!("{:?}", ExitCode::FAILURE));
+        let panicked = main(&spec, &args, async |_: Context| -> Result<(), Failure> { panic!("as planned") });
+        assert_eq!(format!("{panicked:?}"), format!("{:?}", ExitCode::FAILURE));
         let panicked = main(&spec, &args, async |context: Context| {
             spawn(&context.shutdown, "bad", async { panic!("as planned") });
             Ok(())

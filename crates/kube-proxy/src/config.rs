@@ -133,7 +133,9 @@ impl TryFrom<Args> for Config {
     type Error = Failure;
 
     fn try_from(args: Args) -> Result<Self, Failure> {
-        let kubeconfig = args.kubeconfig.as_ref().map(Kubeconfig::load).transpose();
+        // The cleanup works where nothing else is left.
+        let file = args.kubeconfig.as_ref().filter(|_| !args.cleanup);
+        let kubeconfig = file.map(Kubeconfig::load).transpose();
         let kubeconfig = kubeconfig.map_err(|error| Failure::config(ConfigError::Kubeconfig(error)))?;
         if kubeconfig.is_none() && !args.cleanup {
             return Err(Failure::config(ConfigError::NoKubeconfig));
@@ -161,6 +163,21 @@ impl TryFrom<Args> for Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn config(arguments: &str) -> Result<Config, Failure> {
+        let arguments = std::iter::once("kube-proxy").chain(arguments.split_whitespace());
+        Config::try_from(Args::try_parse_from(arguments).expect("arguments"))
+    }
+
+    #[test]
+    fn a_kubeconfig_is_needed_but_for_the_cleanup() {
+        assert!(matches!(config(""), Err(Failure::Config(_))));
+        assert!(matches!(config("--kubeconfig /none"), Err(Failure::Config(_))));
+        let cleanup = config("--cleanup --kubeconfig /none --hostname-override n1").expect("a configuration");
+        assert!(cleanup.cleanup && cleanup.kubeconfig.is_none());
+        assert_eq!(cleanup.node_name, "n1");
+        assert_eq!(cleanup.network.services.to_string(), "10.96.0.0/16");
+    }
 
     #[test]
     fn networks_are_read_and_halved() {
