@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use api::meta::ObjectMeta;
 use api::status::{Cause, Details, Reason, Status};
-use client::{Client, ClientError, Informer, ListParams, Resource as _};
+use client::{Client, ClientError, EventRecorder, Informer, ListParams, ObjectReference, Resource as _};
 use component::kubeconfig::Identity;
-use component::{Kubeconfig, Shutdown, spawn};
+use component::{Kubeconfig, Shutdown, TestClock, spawn};
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rpc::v1::resources_server::{Resources, ResourcesServer};
 use rpc::v1::{self, WatchEventType, list_chunk};
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Server, ServerTlsConfig};
 use tonic::{Request, Response};
@@ -35,6 +37,9 @@ const LISTED: usize = 300;
 #[derive(Clone, Default)]
 struct Scripted {
     watches: Arc<Mutex<Vec<String>>>,
+    writes: Option<mpsc::UnboundedSender<(&'static str, String, Value)>>,
+    /// Names that have been forgotten, as Events are after an hour.
+    forgotten: Arc<Mutex<Vec<String>>>,
 }
 
 type Stream_<T> = Pin<Box<dyn Stream<Item = Result<T, tonic::Status>> + Send>>;
@@ -60,6 +65,14 @@ fn object(name: &str, version: u64, filler: usize) -> v1::Object {
 
 fn event(r#type: WatchEventType, object: v1::Object, end: bool) -> Result<v1::WatchEvent, tonic::Status> {
     Ok(v1::WatchEvent { r#type: r#type.into(), object: Some(object), initial_events_end: end })
+}
+
+impl Scripted {
+    fn wrote(&self, verb: &'static str, name: &str, body: Value) {
+        if let Some(writes) = &self.writes {
+            writes.send((verb, name.to_owned(), body)).expect("the test listens");
+        }
+    }
 }
 
 fn unimplemented<T>() -> Result<Response<T>, tonic::Status> {
@@ -133,16 +146,27 @@ impl Resources for Scripted {
         Ok(Response::new(v1::BindResponse { results: results.collect() }))
     }
 
-    async fn create(&self, _: Request<v1::CreateRequest>) -> Result<Response<v1::Object>, tonic::Status> {
-        unimplemented()
+    async fn create(
+        &self,
+        request: Request<v1::CreateRequest>,
+    ) -> Result<Response<v1::Object>, tonic::Status> {
+        let document: Value = serde_json::from_slice(&request.into_inner().payload).expect("JSON");
+        let name = document["metadata"]["name"].as_str().expect("a name").to_owned();
+        self.wrote("create", &name, document);
+        Ok(Response::new(object(&name, 1, 0)))
     }
 
     async fn update(&self, _: Request<v1::UpdateRequest>) -> Result<Response<v1::Object>, tonic::Status> {
         unimplemented()
     }
 
-    async fn patch(&self, _: Request<v1::PatchRequest>) -> Result<Response<v1::Object>, tonic::Status> {
-        unimplemented()
+    async fn patch(&self, request: Request<v1::PatchRequest>) -> Result<Response<v1::Object>, tonic::Status> {
+        let request = request.into_inner();
+        if self.forgotten.lock().contains(&request.name) {
+            return Err(rpc::status::to_grpc(Status::not_found("", "events", &request.name)));
+        }
+        self.wrote("patch", &request.name, serde_json::from_slice(&request.patch).expect("JSON"));
+        Ok(Response::new(object(&request.name, 2, 0)))
     }
 
     async fn delete(
@@ -266,7 +290,7 @@ async fn an_informer_survives_a_restart_of_the_server_and_resumes() {
     let first = serve(&pki, service.clone(), anywhere());
     let address = first.address;
     let client = Client::connect(&config(&pki, address)).expect("a client");
-    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut told) = mpsc::unbounded_channel();
     let informers = Shutdown::new();
     let store = Informer::<ConfigMap>::new()
         .on_change(move |_, new| {
@@ -283,4 +307,58 @@ async fn an_informer_survives_a_restart_of_the_server_and_resumes() {
     assert_eq!(*service.watches.lock(), ["", "5"]);
     informers.trigger();
     assert!(informers.drain(Duration::from_secs(5)).await);
+}
+
+#[tokio::test]
+async fn events_are_counted_written_anew_when_forgotten_and_wait_for_a_server_that_is_away() {
+    let pki = pki();
+    let (sender, mut writes) = mpsc::unbounded_channel();
+    let service = Scripted { writes: Some(sender), ..Scripted::default() };
+    // An address where nobody listens yet.
+    let address = std::net::TcpListener::bind(anywhere()).expect("a port").local_addr().expect("an address");
+    let client = Client::connect(&config(&pki, address)).expect("a client");
+    let shutdown = Shutdown::new();
+    let clock = TestClock::at("2026-11-24T08:00:00Z".parse().expect("a time"));
+    let recorder = EventRecorder::start(&client, "default-scheduler", "", clock.clone(), &shutdown);
+    let pod = ObjectReference {
+        kind: "Pod".into(),
+        name: "web".into(),
+        namespace: "work".into(),
+        ..Default::default()
+    };
+    for _ in 0..2 {
+        recorder.warning(&pod, "FailedScheduling", "0/1 nodes are available");
+        clock.advance(Duration::from_secs(30));
+    }
+    for _ in 0..5000 {
+        recorder.normal(&pod, "Flood", "never blocks");
+    }
+
+    let _server = serve(&pki, service.clone(), address);
+    let mut next = async || tokio::time::timeout(Duration::from_secs(20), writes.recv()).await.ok().flatten();
+    let (verb, name, document) = next().await.expect("a write");
+    assert_eq!((verb, &document["involvedObject"]["name"]), ("create", &Value::from("web")));
+    assert_eq!((&document["type"], &document["count"]), (&Value::from("Warning"), &Value::from(1)));
+    let (verb, patched, patch) = next().await.expect("a write");
+    assert_eq!((verb, &patched, &patch["count"]), ("patch", &name, &Value::from(2)));
+    assert_eq!(patch["lastTimestamp"], "2026-11-24T08:00:30Z");
+    // Of the flood as many as one object may have at once: each a raised count but the first.
+    let mut flood = 0;
+    while let Ok(write) = tokio::time::timeout(Duration::from_millis(500), writes.recv()).await {
+        write.expect("a write");
+        flood += 1;
+    }
+    assert_eq!(flood, 23);
+
+    service.forgotten.lock().push(name.clone());
+    clock.advance(Duration::from_secs(3600));
+    recorder.warning(&pod, "FailedScheduling", "0/1 nodes are available");
+    let (verb, again, document) = tokio::time::timeout(Duration::from_secs(20), writes.recv())
+        .await
+        .expect("in time")
+        .expect("a write");
+    assert_eq!((verb, &document["count"]), ("create", &Value::from(1)));
+    assert_ne!(again, name);
+    shutdown.trigger();
+    assert!(shutdown.drain(Duration::from_secs(5)).await);
 }
