@@ -57,7 +57,9 @@ pub struct ApiSource {
 }
 
 impl ApiSource {
-    pub(super) fn new(api: DynamicApi, namespace: String, labels: String, fields: String) -> Self {
+    /// The objects of one resource that match; empty texts select all. For watchers of resources that are known only
+    /// at run time.
+    pub fn new(api: DynamicApi, namespace: String, labels: String, fields: String) -> Self {
         Self { api, namespace, labels, fields }
     }
 
