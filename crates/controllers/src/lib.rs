@@ -15,10 +15,18 @@ mod deployment;
 mod endpoints;
 mod endpointslice;
 mod expectations;
+mod gc;
+mod namespace;
+mod nodeipam;
+mod nodelifecycle;
 mod objects;
 mod ownership;
+mod podgc;
 mod replicaset;
+mod resources;
+mod root_ca;
 mod service_endpoints;
+mod serviceaccount;
 mod template;
 mod writes;
 
@@ -31,7 +39,20 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 5] = ["deployment", "replicaset", "replicationcontroller", "endpointslice", "endpoints"];
+const NAMES: [&str; 12] = [
+    "deployment",
+    "endpoints",
+    "endpointslice",
+    "garbagecollector",
+    "namespace",
+    "nodeipam",
+    "nodelifecycle",
+    "podgc",
+    "replicaset",
+    "replicationcontroller",
+    "root-ca-certificate-publisher",
+    "serviceaccount",
+];
 
 /// Starts the controllers. Returns once all of them work; they end with the daemon's shutdown.
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
@@ -55,8 +76,15 @@ fn start(name: &str, context: &Context) {
         "deployment" => deployment::start(context),
         "replicaset" => replicaset::start_replica_sets(context),
         "replicationcontroller" => replicaset::start_replication_controllers(context),
-        "endpointslice" => endpointslice::start(context),
         "endpoints" => endpoints::start(context),
+        "endpointslice" => endpointslice::start(context),
+        "garbagecollector" => gc::start(context),
+        "namespace" => namespace::start(context),
+        "nodeipam" => nodeipam::start(context),
+        "nodelifecycle" => nodelifecycle::start(context),
+        "podgc" => podgc::start(context),
+        "root-ca-certificate-publisher" => root_ca::start(context),
+        "serviceaccount" => serviceaccount::start(context),
         other => tracing::error!(controller = other, "there is no such controller"),
     }
 }
