@@ -10,34 +10,65 @@ use serde_json::Value;
 use crate::registry::{ResourceDef, SelectableField};
 
 /// Labels, ordered by key.
+///
+/// They lie in one piece of memory, lengths before texts: a selector that is tried on many objects touches one place
+/// for each, and an object's labels cost one allocation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels(Box<[u8]>);
+
+/// The bytes of the two lengths before each label.
+const LENGTHS: usize = 8;
 
 impl Labels {
     /// The value of a label.
     pub fn get(&self, key: &str) -> Option<&str> {
-        let place = self.0.binary_search_by(|(own, _)| (**own).cmp(key)).ok()?;
-        Some(&self.0[place].1)
+        self.pairs().find(|(own, _)| *own == key.as_bytes()).map(|(_, value)| text(value))
     }
 
     /// Key and value, ordered by key.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (&**key, &**value))
+        self.pairs().map(|(key, value)| (text(key), text(value)))
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let mut rest = &*self.0;
+        std::iter::from_fn(move || {
+            let (lengths, after) = rest.split_first_chunk::<LENGTHS>()?;
+            let [a, b, c, d, e, f, g, h] = *lengths;
+            let (key, after) = after.split_at_checked(u32::from_le_bytes([a, b, c, d]) as usize)?;
+            let (value, after) = after.split_at_checked(u32::from_le_bytes([e, f, g, h]) as usize)?;
+            rest = after;
+            Some((key, value))
+        })
+    }
 }
 
-impl<K: Into<Box<str>>, V: Into<Box<str>>> FromIterator<(K, V)> for Labels {
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("it was text when it was put in")
+}
+
+impl<K: AsRef<str> + Ord, V: AsRef<str> + Ord> FromIterator<(K, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(iter: I) -> Self {
-        let mut all: Vec<(Box<str>, Box<str>)> =
-            iter.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let mut all: Vec<(K, V)> = iter.into_iter().collect();
         all.sort();
         all.dedup_by(|right, left| right.0 == left.0);
-        Self(all.into_boxed_slice())
+        let size = |(key, value): &(K, V)| LENGTHS + key.as_ref().len() + value.as_ref().len();
+        let mut bytes = Vec::with_capacity(all.iter().map(size).sum());
+        for (key, value) in &all {
+            let (key, value) = (key.as_ref().as_bytes(), value.as_ref().as_bytes());
+            // Labels are a few hundred bytes; what is longer than four gigabytes is no request's.
+            let length = |text: &[u8]| u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes();
+            bytes.extend_from_slice(&length(key));
+            bytes.extend_from_slice(&length(value));
+            bytes.extend_from_slice(key);
+            bytes.extend_from_slice(value);
+        }
+        Self(bytes.into_boxed_slice())
     }
 }
 

@@ -173,6 +173,9 @@ impl WatchStream {
 
     /// Everything that needs no waiting: `None` in the live phase.
     fn ready(&mut self) -> Option<Option<Answer<WatchItem>>> {
+        if let Phase::Live(_) = self.phase {
+            return None;
+        }
         loop {
             match std::mem::replace(&mut self.phase, Phase::Ended) {
                 Phase::Initial { mut rest, then } => match rest.next() {
