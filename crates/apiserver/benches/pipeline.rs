@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::codec::{self, FieldValidation, MediaType};
+use api::{encode, kinds};
 use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
     Body, ComponentsOnly, DeleteOptions, GetOptions, ListOptions, Parts, PatchType, Pipeline, RandomNames,
@@ -230,11 +232,47 @@ fn watches(criterion: &mut Criterion, runtime: &Runtime) {
     group.finish();
 }
 
+/// What a create is made of.
+fn stages(criterion: &mut Criterion, runtime: &Runtime) {
+    let server = runtime.block_on(Server::start());
+    let def = &server.pods.def;
+    let body = pod(Some(0));
+    let decode = || codec::decode(def, MediaType::Json, &body, FieldValidation::Warn).expect("a pod").object;
+    let stored = || {
+        let mut object = decode();
+        codec::to_storage(def, &mut object);
+        object
+    };
+    let object = stored();
+    let bytes = encode::template(&object).at(7);
+    let mut group = criterion.benchmark_group("stage");
+    group.sample_size(20);
+    group.bench_function("decode", |bencher| bencher.iter(decode));
+    group.bench_function("convert and default", |bencher| {
+        bencher.iter_batched(decode, |mut object| codec::to_storage(def, &mut object), BatchSize::SmallInput);
+    });
+    group.bench_function("prepare", |bencher| {
+        let prepare = |mut object| kinds::prepare_for_create(def, &mut object);
+        bencher.iter_batched(stored, prepare, BatchSize::SmallInput);
+    });
+    group.bench_function("validate", |bencher| bencher.iter(|| kinds::validate(def, &object)));
+    group.bench_function("validate an update", |bencher| {
+        bencher.iter(|| kinds::validate_update(def, &object, &object))
+    });
+    group.bench_function("encode", |bencher| bencher.iter(|| encode::template(&object)));
+    group.bench_function("scan the header", |bencher| bencher.iter(|| api::object::scan(def, &bytes)));
+    group.bench_function("read what is stored", |bencher| {
+        bencher.iter(|| serde_json::from_slice::<serde_json::Value>(&bytes));
+    });
+    group.finish();
+}
+
 fn all(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     writes(criterion, &runtime);
     reads(criterion, &runtime);
     watches(criterion, &runtime);
+    stages(criterion, &runtime);
 }
 
 criterion_group!(benches, all);
