@@ -1,6 +1,11 @@
 //! Why a request failed: the server's answer, or no answer.
 
+use std::error::Error;
+
 use api::status::{Reason, Status};
+
+/// The cause that Kubernetes gives for a version that has not been given yet.
+const TOO_LARGE: &str = "ResourceVersionTooLarge";
 
 /// A failed request.
 #[derive(Debug, thiserror::Error)]
@@ -10,7 +15,7 @@ pub enum ClientError {
     Status(Box<Status>),
     /// There was no answer: the connection failed, or what answered is not an apiserver.
     #[error("talk to the apiserver")]
-    Transport(#[source] Box<tonic::Status>),
+    Transport(#[source] NoAnswer),
     /// The object to send cannot be encoded.
     #[error("encode the request")]
     Encode(#[source] serde_json::Error),
@@ -28,7 +33,28 @@ pub enum ClientError {
     Protocol(&'static str),
     /// The connection's settings cannot work.
     #[error("configure the connection")]
-    Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Config(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Why there was no answer.
+#[derive(Debug)]
+pub struct NoAnswer(Box<tonic::Status>);
+
+impl std::fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.message())
+    }
+}
+
+impl Error for NoAnswer {
+    /// The innermost cause: those between it and the message say nothing but "transport error".
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let mut cause = self.0.source()?;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Some(cause)
+    }
 }
 
 impl ClientError {
@@ -68,6 +94,13 @@ impl ClientError {
         matches!(self.reason(), Some(Reason::Expired | Reason::Gone))
     }
 
+    /// The version asked for has not been given yet: the server lost its newest ones (it was restored from a
+    /// backup, or kept them in memory only). List again.
+    pub fn is_too_large_resource_version(&self) -> bool {
+        let details = self.status().and_then(|status| status.details.as_ref());
+        details.is_some_and(|details| details.causes.iter().any(|cause| cause.reason == TOO_LARGE))
+    }
+
     /// Whether the same request may succeed later, unchanged.
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -81,7 +114,7 @@ impl ClientError {
     pub fn to_status(&self) -> Status {
         match self {
             Self::Status(status) => (**status).clone(),
-            Self::Transport(grpc) => rpc::status::from_grpc(grpc),
+            Self::Transport(no_answer) => rpc::status::from_grpc(&no_answer.0),
             Self::Encode(_) | Self::Decode { .. } | Self::Protocol(_) | Self::Config(_) => {
                 Status::failure(Reason::InternalError, component::ErrorChain(self).to_string())
             }
@@ -102,7 +135,7 @@ impl From<tonic::Status> for ClientError {
                 | tonic::Code::OutOfRange
                 | tonic::Code::InvalidArgument
                 | tonic::Code::ResourceExhausted => Self::Status(Box::new(rpc::status::from_grpc(&grpc))),
-                _ => Self::Transport(Box::new(grpc)),
+                _ => Self::Transport(NoAnswer(Box::new(grpc))),
             },
         }
     }
@@ -124,6 +157,7 @@ mod tests {
         assert!(ClientError::from(gone).is_expired());
         let refused = ClientError::from(tonic::Status::unavailable("connection refused"));
         assert!(matches!(refused, ClientError::Transport(_)) && refused.is_retryable());
+        assert_eq!(component::ErrorChain(&refused).to_string(), "talk to the apiserver: connection refused");
         assert_eq!(refused.to_status().reason, Some(Reason::ServiceUnavailable));
         assert!(!ClientError::from(Status::not_found("", "pods", "a")).is_retryable());
     }

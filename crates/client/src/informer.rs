@@ -35,6 +35,9 @@ use crate::{Api, ClientError, RawObject, Resource, Store};
 /// second, and a daemon should be, too; one that stays away is asked every few seconds.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
 
+/// The failure in a row that is logged for people: about half a second without an apiserver.
+const WORTH_A_LINE: u32 = 6;
+
 /// An informer in the making: what it selects, its indexes and handlers. [`Informer::spawn`] starts it.
 pub struct Informer<K> {
     namespace: String,
@@ -133,6 +136,7 @@ impl<K: Resource> Informer<K> {
             state: State::Empty,
             initial_events: true,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1).with_jitter(0.5),
+            warned: false,
             rng: self.rng,
         };
         let stop = shutdown.clone();
@@ -165,6 +169,8 @@ struct Reflector<K, S> {
     /// Whether the server can send the present objects in a watch; assumed until it says otherwise.
     initial_events: bool,
     backoff: Backoff,
+    /// Whether the log says that it fails.
+    warned: bool,
     rng: StdRng,
 }
 
@@ -208,7 +214,7 @@ impl<K: Resource, S: Source> Reflector<K, S> {
                         for name in &stale {
                             self.store.remove(name, None);
                         }
-                        self.backoff.reset();
+                        self.succeeded();
                         if !self.store.has_synced() {
                             debug!(resource = K::PLURAL, objects = self.store.len(), "synced");
                             self.store.set_synced();
@@ -229,12 +235,12 @@ impl<K: Resource, S: Source> Reflector<K, S> {
             },
             State::Disconnected { version } => match self.source.open(From::Version(version)).await {
                 Ok(stream) => State::Watching { stream, version },
-                Err(error) if error.is_expired() => self.start_over(&error),
+                Err(error) if is_outdated(&error) => self.start_over(&error),
                 Err(error) => self.pause(&error, State::Disconnected { version }).await,
             },
             State::Watching { mut stream, version } => match stream.next().await {
                 Some(Ok(item)) => {
-                    self.backoff.reset();
+                    self.succeeded();
                     let seen = match item {
                         SourceItem::Applied(raw) => self.apply(&raw),
                         SourceItem::Deleted(raw) => self.delete(&raw),
@@ -242,7 +248,7 @@ impl<K: Resource, S: Source> Reflector<K, S> {
                     };
                     State::Watching { stream, version: version.max(seen) }
                 }
-                Some(Err(error)) if error.is_expired() => self.start_over(&error),
+                Some(Err(error)) if is_outdated(&error) => self.start_over(&error),
                 Some(Err(error)) => self.pause(&error, State::Disconnected { version }).await,
                 None => {
                     // The server ends watches now and then; ends without any event between them must not spin.
@@ -264,16 +270,24 @@ impl<K: Resource, S: Source> Reflector<K, S> {
     }
 
     async fn pause(&mut self, error: &ClientError, next: State) -> State {
-        let first = self.backoff.failures() == 0;
         let delay = self.backoff.next(&mut self.rng);
-        // The first failure is an apiserver that restarts, most likely; from then on it is worth a line.
-        if first {
-            debug!(resource = K::PLURAL, error = %ErrorChain(error), ?delay, "watch failed");
+        // An apiserver that restarts is back within the first tries. One that stays away is worth one line, and
+        // another one when it is back.
+        if self.backoff.failures() == WORTH_A_LINE {
+            warn!(resource = K::PLURAL, error = %ErrorChain(error), "watch failed, trying on");
+            self.warned = true;
         } else {
-            warn!(resource = K::PLURAL, error = %ErrorChain(error), ?delay, "watch failed");
+            debug!(resource = K::PLURAL, error = %ErrorChain(error), ?delay, "watch failed");
         }
         tokio::time::sleep(delay).await;
         next
+    }
+
+    fn succeeded(&mut self) {
+        self.backoff.reset();
+        if std::mem::take(&mut self.warned) {
+            info!(resource = K::PLURAL, "watching again");
+        }
     }
 
     /// Returns the version of the object.
@@ -316,6 +330,11 @@ fn version<K: Resource>(raw: &RawObject, object: &K) -> u64 {
         return raw.resource_version;
     }
     object.metadata().resource_version.parse().unwrap_or_default()
+}
+
+/// Whether the version that a watch was to resume from means nothing to the server.
+fn is_outdated(error: &ClientError) -> bool {
+    error.is_expired() || error.is_too_large_resource_version()
 }
 
 fn refuses_initial_events(error: &ClientError) -> bool {

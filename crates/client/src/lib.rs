@@ -26,7 +26,7 @@ pub use api::Api;
 pub use connection::Client;
 pub use controller::run_controller;
 pub use dynamic::{Deleted, DynamicApi, List, RawObject, WatchItem};
-pub use error::ClientError;
+pub use error::{ClientError, NoAnswer};
 pub use events::{EventRecorder, EventType, ObjectReference};
 pub use informer::Informer;
 pub use params::{DeleteOptions, ListParams, PatchOptions, PatchType, WatchParams, WriteOptions};

@@ -147,9 +147,13 @@ impl<K: Resource> Store<K> {
         let handlers = self.shared.handlers.lock();
         let old = {
             let mut objects = self.shared.objects.write();
-            let version = &new.metadata().resource_version;
-            let current = objects.by_name.get(&name);
-            if !version.is_empty() && current.is_some_and(|old| old.metadata().resource_version == *version) {
+            let is_same = |old: &Arc<K>| {
+                let (old, new) = (old.metadata(), new.metadata());
+                !new.resource_version.is_empty()
+                    && old.resource_version == new.resource_version
+                    && old.uid == new.uid
+            };
+            if objects.by_name.get(&name).is_some_and(is_same) {
                 return;
             }
             let old = objects.by_name.insert(name.clone(), Arc::clone(&new));

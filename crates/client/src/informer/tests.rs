@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use api::meta::ObjectMeta;
-use api::status::Status;
+use api::status::{Cause, Details, Status};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
@@ -207,6 +207,23 @@ async fn a_version_that_is_refused_when_the_watch_opens_starts_over_too() {
         Ok((vec![complete(9)], Then::Waits)),
     ]);
     assert_eq!(harness.told().await, ["a ->1", "a 1->"]);
+    assert_eq!(harness.opened(), [From::Beginning, From::Version(5), From::Beginning]);
+    harness.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_lost_its_newest_versions_is_listed_again() {
+    let details = Details {
+        causes: vec![Cause { reason: "ResourceVersionTooLarge".into(), ..Cause::default() }],
+        ..Details::default()
+    };
+    let too_large = Status::failure(Reason::Timeout, "Too large resource version: 5, current: 3");
+    let mut harness = start([
+        Ok((vec![applied("a", 1, "n1"), complete(5)], Then::Ends)),
+        Ok((vec![Err(too_large.with_details(details).into())], Then::Ends)),
+        Ok((vec![applied("b", 2, "n1"), complete(3)], Then::Waits)),
+    ]);
+    assert_eq!(harness.told().await, ["a ->1", "b ->2", "a 1->"]);
     assert_eq!(harness.opened(), [From::Beginning, From::Version(5), From::Beginning]);
     harness.end().await;
 }
