@@ -266,7 +266,7 @@ mod tests {
     fn a_row_carries_what_was_asked_for() {
         let table = Form::Table(MetaVersion::V1);
         let row = item(table, "");
-        assert_eq!(row["cells"][0], "a");
+        assert_eq!(row["cells"], serde_json::json!(["a", 1, "5m"]));
         assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
         assert_eq!(row["object"]["metadata"]["name"], "a");
         assert_eq!(item(table, "None")["object"], Value::Null);

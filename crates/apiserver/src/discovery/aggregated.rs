@@ -3,7 +3,7 @@
 use api::registry::{Registry, ResourceDef, Subresource};
 use serde_json::{Value, json};
 
-use super::{Aggregated, sorted};
+use super::{Aggregated, short_names, sorted};
 
 /// `/api` (`core`) or `/apis`.
 pub(super) fn document(registry: &Registry, core: bool, form: Aggregated) -> Value {
@@ -38,8 +38,8 @@ fn resource(def: &ResourceDef) -> Value {
         "singularResource": def.singular,
         "verbs": def.verbs,
     });
-    if !def.short_names.is_empty() {
-        resource["shortNames"] = json!(def.short_names);
+    if !short_names(def).is_empty() {
+        resource["shortNames"] = json!(short_names(def));
     }
     if !def.categories.is_empty() {
         resource["categories"] = json!(def.categories);

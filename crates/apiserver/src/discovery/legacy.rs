@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::sorted;
+use super::{short_names, sorted};
 
 /// `/api`: the versions of the core group.
 pub(super) fn versions(address: SocketAddr) -> Value {
@@ -90,8 +90,8 @@ fn resource(def: &ResourceDef) -> Value {
         "kind": def.kind,
         "verbs": def.verbs,
     });
-    if !def.short_names.is_empty() {
-        resource["shortNames"] = json!(def.short_names);
+    if !short_names(def).is_empty() {
+        resource["shortNames"] = json!(short_names(def));
     }
     if !def.categories.is_empty() {
         resource["categories"] = json!(def.categories);

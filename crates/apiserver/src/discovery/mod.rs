@@ -123,6 +123,13 @@ impl Discovery {
     }
 }
 
+/// The short names under which a resource is offered. What has moved to another group leaves them to its new place,
+/// or clients would warn that a name means two things.
+fn short_names(def: &ResourceDef) -> &[api::schema::Name] {
+    let moved = def.deprecated.is_some() && def.group != def.storage.group;
+    if moved { &[] } else { &def.short_names }
+}
+
 /// The resources of a group and version by name.
 fn sorted(registry: &Registry, group: &str, version: &str) -> Vec<std::sync::Arc<ResourceDef>> {
     let mut all = registry.resources(group, version);
