@@ -34,13 +34,17 @@ pub struct Args {
     /// The networks whose addresses of this node serve node ports; all of its addresses unless given.
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     pub nodeport_addresses: Vec<Cidr>,
+    /// Whether pods of other nodes are reached by routes over those nodes' addresses; for nodes on one link, where
+    /// no other network between nodes is set up.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub configure_node_routes: bool,
     /// Takes away everything that kube-proxy left on this host, and ends.
     #[arg(long)]
     pub cleanup: bool,
 }
 
 /// A network of IPv4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Cidr {
     /// The first address.
     pub address: Ipv4Addr,
@@ -111,6 +115,8 @@ pub struct Config {
     pub node_name: String,
     /// The networks of the cluster.
     pub network: Network,
+    /// Whether there are routes to the pods of other nodes.
+    pub node_routes: bool,
     /// Take everything away instead.
     pub cleanup: bool,
 }
@@ -155,6 +161,7 @@ impl TryFrom<Args> for Config {
                 services: args.service_cluster_ip_range,
                 node_port_addresses: args.nodeport_addresses,
             },
+            node_routes: args.configure_node_routes,
             cleanup: args.cleanup,
         })
     }

@@ -3,6 +3,7 @@
 
 pub mod conntrack;
 mod forward;
+pub mod node_routes;
 pub mod routes;
 mod settings;
 

@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use apply::Nft;
 pub use config::{Args, Cidr, CidrError, Config, ConfigError, HEALTHZ_PORT, Network};
-pub use objects::{EndpointSlice, Service};
+pub use objects::{EndpointSlice, Node, Service};
 use proxier::Proxier;
 
 /// Runs until shutdown, or takes away everything that a run left on the host.
@@ -53,6 +53,14 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let slices = Informer::<EndpointSlice>::new().on_change(move |_, _| on_slice.wake());
     let services = services.spawn(&client.api(), shutdown);
     let slices = slices.spawn(&client.api(), shutdown);
+    if config.node_routes {
+        let wake = proxier::Wake::default();
+        let on_node = wake.clone();
+        let nodes = Informer::<Node>::new().on_change(move |_, _| on_node.wake());
+        let nodes = nodes.spawn(&client.api(), shutdown);
+        let own = (config.node_name.clone(), config.network.cluster);
+        host::node_routes::spawn(nodes, wake, own, shutdown);
+    }
     let ready = context.health.register("proxy-rules");
     let metrics = context.metrics.register(proxier::SyncMetrics::register);
     let proxier = Proxier::new(Nft, config.network.clone(), config.node_name.clone());

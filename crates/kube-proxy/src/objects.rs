@@ -149,5 +149,45 @@ pub struct EndpointPort {
     pub port: Option<u16>,
 }
 
+/// A Node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Node {
+    /// What every object has.
+    pub metadata: ObjectMeta,
+    /// The desired state.
+    pub spec: NodeSpec,
+    /// The state as observed.
+    pub status: NodeStatus,
+}
+
+/// `v1.NodeSpec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NodeSpec {
+    /// The networks of its pods, one for each family.
+    #[serde(rename = "podCIDRs")]
+    pub pod_cidrs: Vec<String>,
+}
+
+/// `v1.NodeStatus`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NodeStatus {
+    /// Where it is reached.
+    pub addresses: Vec<NodeAddress>,
+}
+
+/// `v1.NodeAddress`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct NodeAddress {
+    /// As `InternalIP`.
+    pub r#type: String,
+    /// The address.
+    pub address: String,
+}
+
+client::resource!(Node, "", "v1", "nodes", "Node", cluster);
 client::resource!(Service, "", "v1", "services", "Service", namespaced);
 client::resource!(EndpointSlice, "discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", namespaced);

@@ -24,7 +24,7 @@ use crate::rules::{self, RuleSet};
 use crate::{Network, host, render};
 
 /// How often it is looked whether everything is still in place, when nothing changes.
-const RESYNC: Duration = Duration::from_secs(60);
+pub(crate) const RESYNC: Duration = Duration::from_secs(60);
 
 /// The waits after failures.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -39,7 +39,8 @@ impl Wake {
         self.0.notify_one();
     }
 
-    async fn woken(&self) {
+    /// Waits until something has.
+    pub(crate) async fn woken(&self) {
         self.0.notified().await;
     }
 }

@@ -252,6 +252,38 @@ fn a_table_that_somebody_flushed_comes_back() {
 }
 
 #[test]
+fn pods_of_another_node_are_reached_over_its_address_and_see_who_asks() {
+    let Some(lab) = Lab::new() else { return };
+    lab.sync(&[], &[]);
+    ip_netns(&lab.outside.name, "ip addr add 10.244.1.5/32 dev lo");
+    let node = |name: &str, pods: &str, address: &str| {
+        let document = json!({
+            "metadata": {"name": name},
+            "spec": {"podCIDRs": [pods]},
+            "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+        });
+        Arc::new(serde_json::from_value::<kube_proxy::Node>(document).expect("a Node"))
+    };
+    let own = node("n1", "10.244.0.0/24", "198.51.100.1");
+    let far = node("n3", "10.244.3.0/24", "192.0.2.77");
+    let lead = |nodes: Vec<_>| {
+        lab.on_node(async move |()| {
+            kube_proxy::host::node_routes::sync(&nodes, "n1", lab::network().cluster).await.map_err(drop)
+        })
+    };
+    assert!(lab.pod_c.ask("10.244.1.5:9000").is_err());
+    // One that is not on this link is told, and hinders nothing.
+    assert_eq!(lead(vec![own.clone(), far, node("n2", "10.244.1.0/24", "198.51.100.2")]), Err(()));
+    assert_eq!(lab.pod_c.ask("10.244.1.5:9000").expect("an answer"), "outside 10.244.0.7");
+    assert_eq!(lead(vec![own.clone(), node("n2", "10.244.1.0/24", "198.51.100.2")]), Ok(()));
+    let routes = ip_netns(&lab.node.name, "ip route show 10.244.1.0/24");
+    assert!(routes.starts_with("10.244.1.0/24 via 198.51.100.2 dev uplink"), "{routes}");
+    assert_eq!(lead(vec![own]), Ok(()));
+    assert_eq!(ip_netns(&lab.node.name, "ip route show 10.244.1.0/24"), "");
+    assert!(lab.pod_c.ask("10.244.1.5:9000").is_err());
+}
+
+#[test]
 fn many_services_are_applied_in_reasonable_time() {
     let Some(lab) = Lab::new() else { return };
     let (services, slices) = lab::many(1000);

@@ -8,6 +8,7 @@
 //!
 //! Ours are known by their protocol number.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::Ipv4Addr;
 
@@ -73,18 +74,38 @@ pub(super) async fn install(network: &Network) -> Result<(), RouteError> {
     .await
 }
 
+/// Makes `wanted` the routes of ours that lead over a gateway: others go, missing ones come. What fails is told
+/// after the rest has been done.
+pub(super) async fn lead(wanted: &BTreeMap<Cidr, Ipv4Addr>) -> Result<(), RouteError> {
+    with_netlink(async |handle| {
+        let mut failure = None;
+        let mut missing = wanted.clone();
+        for route in list(&handle).await? {
+            let (Some(cidr), Some(gateway)) = (destination(&route), gateway(&route)) else { continue };
+            if route.header.protocol != PROTOCOL {
+                continue;
+            }
+            if wanted.get(&cidr) == Some(&gateway) {
+                missing.remove(&cidr);
+            } else {
+                failure = delete(&handle, route).await.err().or(failure);
+            }
+        }
+        for (cidr, gateway) in missing {
+            let route = RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway);
+            failure = add(&handle, &[], cidr, route).await.err().or(failure);
+        }
+        failure.map_or(Ok(()), Err)
+    })
+    .await
+}
+
 /// Removes the routes that are ours.
 pub(super) async fn remove() -> Result<(), RouteError> {
     with_netlink(async |handle| {
         for route in list(&handle).await? {
             if route.header.protocol == PROTOCOL {
-                let doing = format!("remove the route of {:?}", destination(&route));
-                handle
-                    .route()
-                    .del(route)
-                    .execute()
-                    .await
-                    .map_err(|source| RouteError::Refused { doing, source })?;
+                delete(&handle, route).await?;
             }
         }
         Ok(())
@@ -126,6 +147,21 @@ async fn add(
         .execute()
         .await
         .map_err(|source| RouteError::Refused { doing: format!("add the route of {cidr}"), source })
+}
+
+async fn delete(handle: &Handle, route: RouteMessage) -> Result<(), RouteError> {
+    let doing = format!(
+        "remove the route of {}",
+        destination(&route).map_or_else(String::new, |cidr| cidr.to_string())
+    );
+    handle.route().del(route).execute().await.map_err(|source| RouteError::Refused { doing, source })
+}
+
+fn gateway(route: &RouteMessage) -> Option<Ipv4Addr> {
+    route.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(RouteAddress::Inet(address)) => Some(*address),
+        _ => None,
+    })
 }
 
 fn destination(route: &RouteMessage) -> Option<Cidr> {
