@@ -4,17 +4,34 @@
 //! - **Keys.** An object stands under bucket, namespace and name. Within a bucket, keys are ordered by namespace and
 //!   then by name. Values are bytes; the revision of the write stands inside of them, where the writer left a hole.
 //! - **What is atomic.** One write: precondition, revision, value and event happen together or not at all. Writes of
-//!   one group share a flush, but each succeeds or fails by itself.
+//!   one group share a sync, but each succeeds or fails by itself.
 //! - **Revisions.** Each write gets the next revision of the whole store: strictly increasing, one for each write,
-//!   no gaps, never used twice. An empty store has revision 1.
+//!   no gaps. An empty store has revision 1. A revision that anyone has seen is never used again. The time of a
+//!   record is the clock's, but never before that of the record before it.
 //! - **When a write is done.** `write` returns when the write is durable and every later read and watch sees it. No
-//!   reader ever sees a write that is not durable yet.
+//!   reader ever sees a write that is not durable yet. A write that was handed over happens even if its future is
+//!   dropped.
 //! - **Reads** come from memory and hold no lock. A snapshot is one revision, exactly, for as long as it is held.
 //! - **Watches** give every write to their scope after the revision they begin at: in order, none lost, none twice,
-//!   or an error that says that they were too slow.
+//!   or an error that says that they were too slow. Where memory ends they go on from the log.
+//!
+//! # The log backend
+//! - **What is recovered.** All that was acknowledged, after a kill or a power cut at any moment; of the group that
+//!   was on its way, its first few writes or none. What was recovered is made safe again before anyone sees it.
+//! - **Damage.** A record that was acknowledged and is not whole any more is refused by file and offset: the store
+//!   does not open, and nothing behind the damage is served. What was never acknowledged is cut off.
+//! - **A disk that fails.** After a sync that failed the store takes no more writes until it is opened anew, and
+//!   never tries that sync again. Reads go on. What was on its way ends with [`WriteError::Unknown`].
+//! - **A disk that is full** refuses writes with [`WriteError::Full`] and leaves no trace of them; deletes go on in a
+//!   small reserve; all goes on when there is space.
+//! - **History.** Every version is kept until the files of writes are more than their budget. Then the oldest file
+//!   goes: the versions that the oldest readable state still needs are copied forward, and [`Store::oldest`] moves
+//!   to the end of that file. Before it, reads end with [`ReadError::Compacted`].
+//! - **Formats.** Every file says its version; one that is newer is refused. The index is a copy that is made anew
+//!   whenever it does not fit. One process has the directory open at a time.
 //!
 //! Read on, in this order: [`key`], [`entry`], [`write`](mod@write), [`state`], [`stage`], [`hub`], [`watch`],
-//! [`store`].
+//! [`store`], [`disk`], [`mod@log`].
 
 pub mod key;
 
