@@ -1,6 +1,6 @@
 //! Keeps a [`Store`] equal to what the apiserver has, by list and watch, and tells handlers what has changed.
 //!
-//! The task is the state machine [`State`]. What it needs of the network is the small trait [`Source`], so that
+//! The task is a state machine, the enum `State` below. What it needs of the network is the small trait [`Source`], so that
 //! it is tested with a scripted one.
 //!
 //! - It starts with a watch that sends the present objects first and a bookmark after them. A server that does

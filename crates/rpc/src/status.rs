@@ -1,11 +1,12 @@
 //! The one place where a Kubernetes [`Status`] becomes a gRPC status and back.
 //!
 //! The gRPC code follows from the reason by a fixed table; the whole Status travels as JSON in the details, so
-//! nothing is lost between two of our daemons. What comes without details (from a proxy, from the transport,
+//! nothing is lost between two of our daemons. The details have the form that gRPC prescribes, a
+//! `google.rpc.Status`, so that clients of other makes (grpcurl) show it, too. What comes without details (from a proxy, from the transport,
 //! from a server of another make) is given the reason that fits its code best.
 
 use api::status::{Reason, Status};
-use prost::bytes::Bytes;
+use prost::Message as _;
 use tonic::Code;
 
 /// The most bytes of details that are sent: they travel in a header, which both ends bound.
@@ -13,6 +14,20 @@ const MAX_DETAILS: usize = 48 * 1024;
 
 /// The most bytes of the message that are repeated in `grpc-message` (the details have it whole).
 const MAX_MESSAGE: usize = 1024;
+
+/// How the JSON is labelled among the details.
+const TYPE_URL: &str = "type.googleapis.com/google.protobuf.StringValue";
+
+/// `google.rpc.Status`: what stands in the header `grpc-status-details-bin`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RichStatus {
+    #[prost(int32, tag = "1")]
+    code: i32,
+    #[prost(string, tag = "2")]
+    message: String,
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<prost_types::Any>,
+}
 
 /// The gRPC code for a reason.
 pub fn code(reason: Reason) -> Code {
@@ -60,7 +75,9 @@ pub fn reason(code: Code) -> Reason {
 pub fn to_grpc(status: Status) -> tonic::Status {
     let code = status.reason.map_or(Code::Unknown, code);
     let message = shortened(&status.message).to_owned();
-    tonic::Status::with_details(code, message, encode(status))
+    let json = prost_types::Any { type_url: TYPE_URL.to_owned(), value: encode(status).encode_to_vec() };
+    let rich = RichStatus { code: code.into(), message: message.clone(), details: vec![json] };
+    tonic::Status::with_details(code, message, rich.encode_to_vec().into())
 }
 
 /// The Kubernetes Status that a gRPC status carries, or else the nearest one to its code.
@@ -70,14 +87,17 @@ pub fn from_grpc(grpc: &tonic::Status) -> Status {
 
 /// The Kubernetes Status that a gRPC status carries: `None` where the failure is not the server's answer.
 pub fn carried(grpc: &tonic::Status) -> Option<Status> {
-    serde_json::from_slice(grpc.details()).ok()
+    let rich = RichStatus::decode(grpc.details()).ok()?;
+    let json = rich.details.iter().find(|detail| detail.type_url == TYPE_URL)?;
+    let json = String::decode(json.value.as_slice()).ok()?;
+    serde_json::from_str(&json).ok()
 }
 
-fn encode(mut status: Status) -> Bytes {
+fn encode(mut status: Status) -> String {
     loop {
-        let bytes = serde_json::to_vec(&status).expect("a Status holds only what JSON can");
-        if bytes.len() <= MAX_DETAILS {
-            return bytes.into();
+        let json = serde_json::to_string(&status).expect("a Status holds only what JSON can");
+        if json.len() <= MAX_DETAILS {
+            return json;
         }
         match &mut status.details {
             Some(details) if !details.causes.is_empty() => {
@@ -151,12 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn details_of_another_make_are_passed_over() {
+        for details in [&b"{}"[..], b"\x08\x05", b"\xff\xff\xff", b"\x1a\x02\x0a\x00"] {
+            let grpc = tonic::Status::with_details(Code::NotFound, "no", details.to_vec().into());
+            assert_eq!(carried(&grpc), None);
+            assert_eq!(from_grpc(&grpc).reason, Some(Reason::NotFound));
+        }
+    }
+
+    #[test]
     fn details_too_large_for_a_header_lose_causes_and_not_the_answer() {
         let cause = Cause { message: "x".repeat(1000), ..Cause::default() };
         let details = Details { causes: vec![cause; 200], ..Details::default() };
         let status = Status::failure(Reason::Invalid, "ä".repeat(4000)).with_details(details);
         let grpc = to_grpc(status);
-        assert!(grpc.details().len() <= MAX_DETAILS && grpc.message().len() <= MAX_MESSAGE);
+        assert!(grpc.details().len() <= MAX_DETAILS + 2048 && grpc.message().len() <= MAX_MESSAGE);
         let back = from_grpc(&grpc);
         assert_eq!(back.reason, Some(Reason::Invalid));
         assert!(!back.details.expect("details").causes.is_empty());
