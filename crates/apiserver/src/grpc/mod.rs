@@ -4,15 +4,18 @@
 
 mod cluster;
 mod convert;
+mod node;
 mod resources;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use component::{Context, SharedClock};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rpc::v1::cluster_server::ClusterServer;
+use rpc::v1::node_server::NodeServer;
 use rpc::v1::resources_server::ResourcesServer;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -20,6 +23,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
 use crate::authn;
+use crate::logs::Kubelets;
 use crate::pipeline::{Pipeline, RequestContext, UserInfo};
 use crate::pki::Authority;
 use crate::serve::{App, Body, Peer};
@@ -33,6 +37,7 @@ type Boxed = BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>,
 pub(crate) struct Services {
     resources: Boxed,
     cluster: Boxed,
+    node: Boxed,
     health: Boxed,
     reflection: Option<Boxed>,
 }
@@ -50,10 +55,21 @@ where
 }
 
 impl Services {
-    pub(crate) fn new(pipeline: &Pipeline, authority: Authority, context: &Context) -> Self {
+    pub(crate) fn new(
+        pipeline: &Pipeline,
+        authority: Authority,
+        kubelets: &Arc<Kubelets>,
+        context: &Context,
+    ) -> Self {
         let resources =
             resources::Service::new(pipeline.clone(), context.clock.clone(), context.shutdown.clone());
         let cluster = cluster::Service::new(pipeline.clone(), authority, context.clock.clone());
+        let node = node::Service {
+            pipeline: pipeline.clone(),
+            kubelets: kubelets.clone(),
+            clock: context.clock.clone(),
+            shutdown: context.shutdown.clone(),
+        };
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -61,6 +77,7 @@ impl Services {
         Self {
             resources: boxed(ResourcesServer::new(resources).max_decoding_message_size(MAX_REQUEST)),
             cluster: boxed(ClusterServer::new(cluster)),
+            node: boxed(NodeServer::new(node)),
             // Whoever is answered at all is answered by a server that serves.
             health: boxed(HealthServer::new(HealthService::from_health_reporter(HealthReporter::new()))),
             // Our own descriptors are well-formed; without reflection only grpcurl is worse off.
@@ -75,6 +92,7 @@ pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming
     let services = &app.services;
     let (service, public) = match service {
         "coxswain.v1.Resources" => (Some(&services.resources), false),
+        "coxswain.v1.Node" => (Some(&services.node), false),
         "coxswain.v1.Cluster" => (Some(&services.cluster), false),
         "grpc.reflection.v1.ServerReflection" => (services.reflection.as_ref(), false),
         "grpc.health.v1.Health" => (Some(&services.health), true),

@@ -35,7 +35,7 @@ pub(crate) struct Shared {
     pub(crate) requests: Requests,
     pub(crate) discovery: Discovery,
     pub(crate) openapi: OpenApi,
-    pub(crate) kubelets: Kubelets,
+    pub(crate) kubelets: Arc<Kubelets>,
     pub(crate) services: Services,
 }
 
@@ -50,7 +50,8 @@ impl std::ops::Deref for App {
 impl App {
     pub(crate) fn new(inputs: Inputs) -> Self {
         let Inputs { pipeline, context, authority, kubelets, address } = inputs;
-        let services = Services::new(&pipeline, authority, &context);
+        let kubelets = Arc::new(kubelets);
+        let services = Services::new(&pipeline, authority, &kubelets, &context);
         Self(Arc::new(Shared {
             discovery: Discovery::new(pipeline.registry(), address),
             openapi: OpenApi::default(),

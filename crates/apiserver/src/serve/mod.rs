@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use api::status::Status;
-use component::kubeconfig::Identity;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
 use store::{Backend, LogOptions, OpenError, Options, Store};
@@ -22,6 +21,7 @@ pub(crate) use listener::{Body, Peer, empty, full};
 
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, StoreKind};
+use crate::logs::Kubelets;
 use crate::pipeline::{self, ComponentsOnly, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
 use crate::pki::{Kubeconfigs, Pki, PkiError, Place};
 
@@ -99,7 +99,7 @@ impl Server {
             .map_err(StartError::Bootstrap)?;
         listening.ok();
 
-        let kubelets = kubelets(&ca, kubelet_client);
+        let kubelets = Kubelets::new(&ca, &kubelet_client);
         let app = App::new(app::Inputs {
             pipeline: pipeline.clone(),
             context: context.clone(),
@@ -156,10 +156,6 @@ async fn open(kind: &StoreKind, context: &Context) -> Result<Store, StartError> 
         Ok(opened) => opened.map_err(StartError::Store),
         Err(_) => Err(StartError::StorePanicked),
     }
-}
-
-fn kubelets(ca: &[u8], identity: Identity) -> crate::logs::Kubelets {
-    crate::logs::Kubelets::new(ca, &identity)
 }
 
 /// Deletes events whose time is over, now and then.

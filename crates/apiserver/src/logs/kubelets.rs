@@ -1,0 +1,98 @@
+//! Connections to kubelets: made when first needed, kept, and made again when they break.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use api::status::{Reason, Status};
+use component::ErrorChain;
+use component::kubeconfig::Identity;
+use futures_util::StreamExt as _;
+use parking_lot::Mutex;
+use rpc::v1::LogsRequest;
+use rpc::v1::node_client::NodeClient;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+
+use super::Chunks;
+use crate::pipeline::PodHost;
+
+/// How long connecting to a kubelet may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How often a silent connection is tried, so that a log that is followed ends when its node is gone.
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How many connections are kept; all are dropped when there are more, and made again as needed.
+const MOST: usize = 1024;
+
+/// How kubelets are reached.
+pub(crate) struct Kubelets {
+    authority: Certificate,
+    identity: tonic::transport::Identity,
+    channels: Mutex<HashMap<(String, String, u16), Channel>>,
+}
+
+impl Kubelets {
+    /// Comes to kubelets of the cluster of `authority` (PEM) with `identity`.
+    pub(crate) fn new(authority: &[u8], identity: &Identity) -> Self {
+        Self {
+            authority: Certificate::from_pem(authority),
+            identity: tonic::transport::Identity::from_pem(&identity.certificate, &identity.key),
+            channels: Mutex::default(),
+        }
+    }
+
+    /// Asks for a log.
+    pub(super) async fn logs(&self, host: &PodHost, request: LogsRequest) -> Result<Chunks, Status> {
+        let channel = self.channel(host)?;
+        match NodeClient::new(channel).logs(request).await {
+            Ok(answer) => Ok(answer.into_inner().boxed()),
+            Err(status) => Err(told(host, &status)),
+        }
+    }
+
+    fn channel(&self, host: &PodHost) -> Result<Channel, Status> {
+        let key = (host.node.clone(), host.address.clone(), host.port);
+        let mut channels = self.channels.lock();
+        if let Some(channel) = channels.get(&key) {
+            return Ok(channel.clone());
+        }
+        let address = match host.address.parse() {
+            Ok(std::net::IpAddr::V6(address)) => format!("[{address}]"),
+            _ => host.address.clone(),
+        };
+        // The certificate of a kubelet is made out to its node, whatever its address is today.
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(self.authority.clone())
+            .identity(self.identity.clone())
+            .domain_name(host.node.clone());
+        let channel = Endpoint::from_shared(format!("https://{address}:{}", host.port))
+            .and_then(|endpoint| endpoint.tls_config(tls))
+            .map_err(|error| Status::internal(ErrorChain(&error)))?
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(PING_EVERY)
+            .connect_lazy();
+        if channels.len() >= MOST {
+            channels.clear();
+        }
+        channels.insert(key, channel.clone());
+        Ok(channel)
+    }
+}
+
+/// What the kubelet said, or that it could not be reached.
+fn told(host: &PodHost, status: &tonic::Status) -> Status {
+    match rpc::status::carried(status) {
+        Some(status) => status,
+        None if status.code() == tonic::Code::Unavailable => Status::failure(
+            Reason::InternalError,
+            format!(
+                "the kubelet of node {} at {}:{} cannot be reached: {}",
+                host.node,
+                host.address,
+                host.port,
+                status.message()
+            ),
+        ),
+        None => rpc::status::from_grpc(status),
+    }
+}
