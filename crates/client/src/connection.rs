@@ -11,9 +11,16 @@ use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::node_client::NodeClient;
 use rpc::v1::resources_client::ResourcesClient;
 use rpc::v1::{self, BindRequest, Binding};
+use tonic::Request;
+use tonic::metadata::AsciiMetadataValue;
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use crate::{Api, ClientError, DynamicApi, GroupVersionResource, Resource, WriteOptions};
+
+/// Who writes, in managedFields, unless the daemon says so itself.
+const FIELD_MANAGER: &str = "coxswain";
 
 /// How long a connection may take to be made: beyond it the apiserver is as good as away.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,10 +44,13 @@ const MAX_HEADER_LIST: u32 = 128 * 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// The channel, with the token that each request shows.
+pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+
 /// A client of the apiserver. Clones share the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    channel: Channel,
+    connection: Connection,
     field_manager: Arc<str>,
 }
 
@@ -61,12 +71,15 @@ impl Client {
             }
             endpoint = endpoint.tls_config(tls).map_err(config_error)?;
         }
-        Ok(Self::from_channel(endpoint.connect_lazy()))
+        let bearer = Bearer::new(config.token.as_deref())?;
+        let connection = InterceptedService::new(endpoint.connect_lazy(), bearer);
+        Ok(Self { connection, field_manager: Arc::from(FIELD_MANAGER) })
     }
 
     /// A client over a channel made elsewhere (a duplex stream in tests).
     pub fn from_channel(channel: Channel) -> Self {
-        Self { channel, field_manager: Arc::from("coxswain") }
+        let connection = InterceptedService::new(channel, Bearer::default());
+        Self { connection, field_manager: Arc::from(FIELD_MANAGER) }
     }
 
     /// The same client, whose writes are those of `name` in managedFields.
@@ -105,12 +118,12 @@ impl Client {
 
     /// What this cluster is.
     pub async fn cluster_info(&self) -> Result<v1::InfoResponse, ClientError> {
-        Ok(ClusterClient::new(self.channel.clone()).info(v1::InfoRequest {}).await?.into_inner())
+        Ok(ClusterClient::new(self.connection.clone()).info(v1::InfoRequest {}).await?.into_inner())
     }
 
     /// Has the certificates of a node's daemons signed.
     pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, ClientError> {
-        Ok(ClusterClient::new(self.channel.clone()).join(request).await?.into_inner())
+        Ok(ClusterClient::new(self.connection.clone()).join(request).await?.into_inner())
     }
 
     /// The log of a container, in pieces.
@@ -118,17 +131,12 @@ impl Client {
         &self,
         request: v1::LogsRequest,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
-        let chunks = NodeClient::new(self.channel.clone()).logs(request).await?.into_inner();
+        let chunks = NodeClient::new(self.connection.clone()).logs(request).await?.into_inner();
         Ok(chunks.map(|chunk| Ok(chunk?.data)))
     }
 
-    /// The channel, for services that have no wrapper here.
-    pub fn channel(&self) -> Channel {
-        self.channel.clone()
-    }
-
-    pub(crate) fn resources(&self) -> ResourcesClient<Channel> {
-        ResourcesClient::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE)
+    pub(crate) fn resources(&self) -> ResourcesClient<Connection> {
+        ResourcesClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
     }
 
     pub(crate) fn write_options(&self, options: &WriteOptions) -> Option<v1::WriteOptions> {
@@ -142,6 +150,35 @@ impl Client {
             field_manager: manager,
             field_validation: options.field_validation.clone(),
         })
+    }
+}
+
+/// Shows a bearer token, where there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Bearer(Option<AsciiMetadataValue>);
+
+impl Bearer {
+    fn new(token: Option<&str>) -> Result<Self, ClientError> {
+        let Some(token) = token else { return Ok(Self(None)) };
+        let mut value: AsciiMetadataValue = format!("Bearer {token}").parse().map_err(config_error)?;
+        // Kept out of logs, and out of the table of headers that both ends remember.
+        value.set_sensitive(true);
+        Ok(Self(Some(value)))
+    }
+}
+
+impl std::fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Bearer { .. }")
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
+        if let Some(value) = &self.0 {
+            request.metadata_mut().insert("authorization", value.clone());
+        }
+        Ok(request)
     }
 }
 

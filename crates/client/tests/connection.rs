@@ -85,8 +85,13 @@ impl Resources for Scripted {
     type WatchStream = Stream_<v1::WatchEvent>;
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Object>, tonic::Status> {
+        let token = request.metadata().get("authorization").cloned();
         let name = request.into_inner().name;
         match name.as_str() {
+            "token" => {
+                let version = if token.is_some_and(|token| token == "Bearer s3cret") { 7 } else { 0 };
+                Ok(Response::new(object("token", version, 0)))
+            }
             "there" => Ok(Response::new(object("there", 3, 10))),
             "bad" => {
                 let causes = vec![Cause { message: "y".repeat(200), ..Cause::default() }; 100];
@@ -277,6 +282,12 @@ async fn answers_and_errors_come_whole_over_mutual_tls() {
     let binding = |pod: &str| client::Binding { pod: pod.into(), ..client::Binding::default() };
     let bound = client.bind(vec![binding("free"), binding("taken")]).await.expect("results");
     assert!(bound[0].is_ok() && bound[1].as_ref().is_err_and(ClientError::is_conflict));
+
+    let robot = Kubeconfig { token: Some("s3cret".to_owned()), ..config(&pki, address) };
+    let shown = Client::connect(&robot).expect("a client").api::<ConfigMap>().get("", "token").await;
+    assert_eq!(shown.expect("an object").metadata.resource_version, "7");
+    let garbled = Kubeconfig { token: Some("two\nlines".to_owned()), ..config(&pki, address) };
+    assert!(matches!(Client::connect(&garbled), Err(ClientError::Config(_))));
 
     let anonymous = Kubeconfig { identity: None, ..config(&pki, address) };
     let refused = Client::connect(&anonymous).expect("a client").api::<ConfigMap>().get("", "there").await;

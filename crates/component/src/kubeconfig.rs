@@ -225,7 +225,11 @@ impl Kubeconfig {
             .truncate(true)
             .mode(0o600)
             .open(&temporary)
-            .and_then(|mut file| file.write_all(self.to_yaml().as_bytes()))
+            .and_then(|mut file| {
+                file.write_all(self.to_yaml().as_bytes())?;
+                // A power cut must not leave an empty file under the name.
+                file.sync_all()
+            })
             .and_then(|()| std::fs::rename(&temporary, path));
         written.map_err(|source| KubeconfigError::Write { path: path.to_owned(), source })
     }
