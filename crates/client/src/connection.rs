@@ -11,6 +11,7 @@ use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::node_client::NodeClient;
 use rpc::v1::resources_client::ResourcesClient;
 use rpc::v1::{self, BindRequest, Binding};
+use tokio::sync::Notify;
 use tonic::Request;
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
@@ -52,6 +53,8 @@ pub(crate) type Connection = InterceptedService<Channel, Bearer>;
 pub struct Client {
     connection: Connection,
     field_manager: Arc<str>,
+    /// Wakes those who wait for the apiserver to come back.
+    recovered: Arc<Notify>,
 }
 
 impl Client {
@@ -73,13 +76,17 @@ impl Client {
         }
         let bearer = Bearer::new(config.token.as_deref())?;
         let connection = InterceptedService::new(endpoint.connect_lazy(), bearer);
-        Ok(Self { connection, field_manager: Arc::from(FIELD_MANAGER) })
+        Ok(Self::new(connection))
     }
 
     /// A client over a channel made elsewhere (a duplex stream in tests).
     pub fn from_channel(channel: Channel) -> Self {
         let connection = InterceptedService::new(channel, Bearer::default());
-        Self { connection, field_manager: Arc::from(FIELD_MANAGER) }
+        Self::new(connection)
+    }
+
+    fn new(connection: Connection) -> Self {
+        Self { connection, field_manager: Arc::from(FIELD_MANAGER), recovered: Arc::default() }
     }
 
     /// The same client, whose writes are those of `name` in managedFields.
@@ -137,6 +144,16 @@ impl Client {
 
     pub(crate) fn resources(&self) -> ResourcesClient<Connection> {
         ResourcesClient::new(self.connection.clone()).max_decoding_message_size(MAX_MESSAGE)
+    }
+
+    /// Says that the apiserver has answered.
+    pub(crate) fn tell_recovered(&self) {
+        self.recovered.notify_waiters();
+    }
+
+    /// Waits until it has.
+    pub(crate) async fn recovered(&self) {
+        self.recovered.notified().await;
     }
 
     pub(crate) fn write_options(&self, options: &WriteOptions) -> Option<v1::WriteOptions> {

@@ -12,6 +12,10 @@ use tracing::{Instrument as _, debug, debug_span, warn};
 
 use crate::{ClientError, WorkQueue};
 
+/// How long a key waits for an apiserver that does not answer: that is not the key's fault, and its delay does not
+/// grow.
+const NO_ANSWER_DELAY: Duration = Duration::from_secs(1);
+
 /// Runs `workers` workers until shutdown. `reconcile` brings one key to where it should be; it says when to look
 /// again, if at all. After an error the key is tried again with a growing delay.
 pub fn run_controller<T, F, Fut, E>(
@@ -28,9 +32,13 @@ pub fn run_controller<T, F, Fut, E>(
 {
     let reconcile = Arc::new(reconcile);
     for _ in 0..workers {
-        let (queue, reconcile) = (queue.clone(), Arc::clone(&reconcile));
+        let (queue, reconcile, stop) = (queue.clone(), Arc::clone(&reconcile), shutdown.clone());
         spawn(shutdown, name, async move {
             while let Some(key) = queue.next().await {
+                if stop.is_triggered() {
+                    // What is left is found again by the next one to start.
+                    return;
+                }
                 let span = debug_span!("reconcile", controller = name, %key);
                 match reconcile(key.clone()).instrument(span).await {
                     Ok(again) => {
@@ -40,8 +48,13 @@ pub fn run_controller<T, F, Fut, E>(
                         }
                     }
                     Err(error) => {
-                        report(name, &key, queue.failures(&key), &error);
-                        queue.add_rate_limited(key.clone());
+                        let cause = client_error(&error);
+                        report(name, &key, queue.failures(&key), &error, cause);
+                        if matches!(cause, Some(ClientError::Transport(_))) {
+                            queue.add_after(key.clone(), NO_ANSWER_DELAY);
+                        } else {
+                            queue.add_rate_limited(key.clone());
+                        }
                     }
                 }
                 queue.done(&key);
@@ -55,16 +68,28 @@ pub fn run_controller<T, F, Fut, E>(
     });
 }
 
-/// A conflict, or an apiserver that is away for a moment, is daily life; what stays is worth a line.
-fn report<E: Error + 'static>(controller: &str, key: &impl Display, failures: u32, error: &E) {
+/// The failed request that is behind an error, if one is.
+fn client_error<E: Error + 'static>(error: &E) -> Option<&ClientError> {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    let mut daily = false;
     while let Some(error) = cause {
-        if let Some(client) = error.downcast_ref::<ClientError>() {
-            daily = client.is_conflict() || client.is_not_found() || client.is_retryable();
+        if let Some(client) = error.downcast_ref() {
+            return Some(client);
         }
         cause = error.source();
     }
+    None
+}
+
+/// A conflict, or an apiserver that is away for a moment, is daily life; what stays is worth a line.
+fn report(
+    controller: &str,
+    key: &impl Display,
+    failures: u32,
+    error: &(dyn Error + 'static),
+    cause: Option<&ClientError>,
+) {
+    let daily =
+        cause.is_some_and(|cause| cause.is_conflict() || cause.is_not_found() || cause.is_retryable());
     if daily && failures < 5 {
         debug!(controller, %key, failures, error = %ErrorChain(error), "reconcile failed");
     } else {
@@ -109,5 +134,32 @@ mod tests {
         assert!(shutdown.drain(Duration::from_secs(5)).await);
         assert_eq!(calls.load(Ordering::SeqCst), 4);
         assert_eq!(queue.failures(&"default/web".to_owned()), 0);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("sync the status")]
+    struct Outer(#[source] ClientError);
+
+    #[tokio::test(start_paused = true)]
+    async fn an_apiserver_that_is_away_for_long_does_not_make_a_key_wait_for_long() {
+        let shutdown = Shutdown::new();
+        let queue = WorkQueue::new();
+        let (stop, start) = (shutdown.clone(), Instant::now());
+        let reconcile = move |_: &'static str| {
+            let stop = stop.clone();
+            async move {
+                // Away for ten minutes.
+                if start.elapsed() < Duration::from_secs(600) {
+                    return Err(Outer(tonic::Status::unavailable("connection refused").into()));
+                }
+                stop.trigger();
+                Ok(None)
+            }
+        };
+        run_controller("test", &queue, 1, reconcile, &shutdown);
+        queue.add("web");
+        shutdown.triggered().await;
+        assert!(start.elapsed() < Duration::from_secs(602), "{:?}", start.elapsed());
+        assert!(shutdown.drain(Duration::from_secs(5)).await);
     }
 }

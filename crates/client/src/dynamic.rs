@@ -112,6 +112,10 @@ impl DynamicApi {
         self
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Which resource.
     pub fn resource(&self) -> &GroupVersionResource {
         &self.resource

@@ -32,8 +32,9 @@ use crate::store::{Handler, IndexKeys};
 use crate::{Api, ClientError, RawObject, Resource, Store};
 
 /// The first and the longest wait after a failure. An apiserver that was killed is back in a fraction of a
-/// second, and a daemon should be, too; one that stays away is asked every few seconds.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(5));
+/// second, and a daemon should be, too; one that stays away is asked every second or two. All informers of a
+/// client try at once when the first of them has had an answer.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
 /// The failure in a row that is logged for people: about half a second without an apiserver.
 const WORTH_A_LINE: u32 = 6;
@@ -279,7 +280,14 @@ impl<K: Resource, S: Source> Reflector<K, S> {
         } else {
             debug!(resource = K::PLURAL, error = %ErrorChain(error), ?delay, "watch failed");
         }
-        tokio::time::sleep(delay).await;
+        if matches!(error, ClientError::Transport(_)) {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.source.recovered() => {}
+            }
+        } else {
+            tokio::time::sleep(delay).await;
+        }
         next
     }
 

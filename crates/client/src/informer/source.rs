@@ -45,6 +45,11 @@ pub type ItemStream = Pin<Box<dyn Stream<Item = Result<SourceItem, ClientError>>
 pub trait Source: Send + Sync + 'static {
     /// Opens one.
     fn open(&self, from: From) -> impl Future<Output = Result<ItemStream, ClientError>> + Send;
+
+    /// Waits until another user of the same connection has had an answer: then trying again is worth it at once.
+    fn recovered(&self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
 }
 
 /// The apiserver as a source.
@@ -111,10 +116,18 @@ impl ApiSource {
 
 impl Source for ApiSource {
     async fn open(&self, from: From) -> Result<ItemStream, ClientError> {
-        match from {
+        let opened = match from {
             From::Beginning => self.watch(String::new(), true).await,
             From::List => self.list().await,
             From::Version(version) => self.watch(version.to_string(), false).await,
+        };
+        if opened.is_ok() {
+            self.api.client().tell_recovered();
         }
+        opened
+    }
+
+    async fn recovered(&self) {
+        self.api.client().recovered().await;
     }
 }

@@ -267,7 +267,7 @@ async fn an_apiserver_that_stays_away_is_asked_less_and_less_often() {
     assert!(timeout(Duration::from_secs(60), harness.store.wait_synced()).await.is_err());
     let times: Vec<Instant> =
         std::iter::from_fn(|| harness.opened.try_recv().ok()).map(|(_, at)| at).collect();
-    assert!((15..45).contains(&times.len()), "{} tries in a minute", times.len());
+    assert!((30..90).contains(&times.len()), "{} tries in a minute", times.len());
     assert!(times[4] - start_of_test < Duration::from_secs(1), "the first tries come fast");
     harness.end().await;
 }
@@ -278,7 +278,7 @@ async fn watches_that_end_at_once_do_not_spin() {
     let mut harness = start(std::iter::once(Ok((vec![complete(1)], Then::Ends))).chain(ends));
     tokio::time::timeout(Duration::from_secs(60), std::future::pending::<()>()).await.unwrap_err();
     let opened = harness.opened().len();
-    assert!((5..60).contains(&opened), "{opened} watches in a minute");
+    assert!((5..90).contains(&opened), "{opened} watches in a minute");
     harness.end().await;
 }
 
