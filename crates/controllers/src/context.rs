@@ -18,7 +18,7 @@ use component::{SharedClock, Shutdown};
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::objects::{EndpointSlice, Pod};
+use crate::objects::{ControllerRevision, EndpointSlice, Pod};
 
 /// The index of objects by the uid of their controller.
 pub const BY_OWNER: &str = "owner";
@@ -158,11 +158,23 @@ impl Watched for EndpointSlice {
     }
 }
 
+impl Watched for ControllerRevision {
+    fn informer() -> Informer<Self> {
+        Informer::new().index(BY_OWNER, |revision: &Self| {
+            revision.metadata.controller().map(|owner| owner.uid.clone()).into_iter().collect()
+        })
+    }
+}
+
 /// Kinds that are cached without an index.
 macro_rules! watched {
     ($($type:ident),*) => { $(impl Watched for $crate::objects::$type {})* };
 }
 watched!(
+    Job,
+    DaemonSet,
+    StatefulSet,
+    CronJob,
     Deployment,
     ReplicaSet,
     ReplicationController,

@@ -11,19 +11,24 @@
 
 mod config;
 mod context;
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod endpointslice;
 mod expectations;
 mod gc;
+mod job;
 mod namespace;
+mod node_fit;
 mod nodeipam;
 mod nodelifecycle;
 mod objects;
 mod ownership;
+mod pod_writes;
 mod podgc;
 mod replicaset;
 mod resources;
+mod revisions;
 mod root_ca;
 mod service_endpoints;
 mod serviceaccount;
@@ -39,11 +44,13 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
+    "daemonset",
     "deployment",
     "endpoints",
     "endpointslice",
     "garbagecollector",
+    "job",
     "namespace",
     "nodeipam",
     "nodelifecycle",
@@ -73,12 +80,14 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
 
 fn start(name: &str, context: &Context) {
     match name {
+        "daemonset" => daemonset::start(context),
         "deployment" => deployment::start(context),
         "replicaset" => replicaset::start_replica_sets(context),
         "replicationcontroller" => replicaset::start_replication_controllers(context),
         "endpoints" => endpoints::start(context),
         "endpointslice" => endpointslice::start(context),
         "garbagecollector" => gc::start(context),
+        "job" => job::start(context),
         "namespace" => namespace::start(context),
         "nodeipam" => nodeipam::start(context),
         "nodelifecycle" => nodelifecycle::start(context),

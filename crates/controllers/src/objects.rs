@@ -3,10 +3,12 @@
 //! Nothing is written back from a projection. What must be carried whole, a pod template, stays as bytes
 //! ([`PodTemplate`]) until a pod is made from it.
 
+pub mod batch;
 pub mod core;
 pub mod network;
 pub mod workloads;
 
+pub use batch::*;
 pub use core::*;
 pub use network::*;
 pub use workloads::*;

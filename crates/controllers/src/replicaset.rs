@@ -16,6 +16,7 @@ use client::{ClientError, Resource as _, Store, WorkQueue};
 use crate::context::{BY_OWNER, Context, ORPHANS};
 use crate::expectations::Expectations;
 use crate::objects::{Pod, ReplicaSet, ReplicationController};
+use crate::pod_writes::PodWrites;
 use plan::{Flavor, Observed};
 
 const WORKERS: usize = 5;
@@ -64,7 +65,7 @@ struct Controller {
     flavor: Flavor,
     owners: Owners,
     pods: Store<Pod>,
-    expectations: Expectations,
+    writes: PodWrites,
 }
 
 /// Starts the controller of ReplicaSets.
@@ -99,7 +100,7 @@ fn start(context: &Context, flavor: Flavor, owners: Owners, queue: WorkQueue<Nam
         flavor,
         owners,
         pods: context.store::<Pod>(),
-        expectations: Expectations::default(),
+        writes: PodWrites { context: context.clone(), expectations: Expectations::default() },
     });
     let (woken, waker) = (queue.clone(), Arc::clone(&controller));
     controller.pods.subscribe(move |old, new| waker.pod_changed(old, new, &woken));
@@ -127,7 +128,7 @@ impl Controller {
             Some(NamespacedName::new(&*pod.metadata.namespace, &*owner.name))
         };
         if let Some(pod) = new.or(old) {
-            self.expectations.observe(pod, new.is_none());
+            self.writes.expectations.observe(pod, new.is_none());
             if new.is_some() && pod.metadata.controller().is_none() {
                 self.owners.selecting(&pod.metadata).into_iter().for_each(|key| queue.add(key));
             }
@@ -150,7 +151,7 @@ impl Controller {
             replica_set: &set,
             pods: &pods,
             related: &related,
-            unseen: self.expectations.unseen(&set.metadata.uid, now),
+            unseen: self.writes.expectations.unseen(&set.metadata.uid, now),
             now,
         };
         let plan = plan::plan(&observed, &mut Context::suffix);

@@ -30,7 +30,54 @@ pub struct PodSpec {
     pub containers: Vec<Container>,
     pub init_containers: Vec<Container>,
     pub tolerations: Vec<Toleration>,
-    pub priority_class_name: String,
+    pub affinity: Affinity,
+}
+
+/// `v1/Affinity`, as far as DaemonSets need it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Affinity {
+    pub node_affinity: NodeAffinity,
+}
+
+/// `v1/NodeAffinity`, as far as DaemonSets need it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeAffinity {
+    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
+    pub required: NodeSelector,
+}
+
+/// `v1/NodeSelector`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSelector {
+    pub node_selector_terms: Vec<NodeSelectorTerm>,
+}
+
+/// `v1/NodeSelectorTerm`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NodeSelectorTerm {
+    pub match_fields: Vec<NodeSelectorRequirement>,
+}
+
+/// `v1/NodeSelectorRequirement`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeSelectorRequirement {
+    pub key: String,
+    pub values: Vec<String>,
+}
+
+impl PodSpec {
+    /// The one node that the pod may be placed on, if it says so by name.
+    pub fn pinned_to(&self) -> Option<&str> {
+        let mut terms = self.affinity.node_affinity.required.node_selector_terms.iter();
+        let mut fields = terms.next()?.match_fields.iter();
+        let named = fields.find(|field| field.key == "metadata.name")?;
+        named.values.first().map(String::as_str)
+    }
 }
 
 /// `v1/Container`.

@@ -12,7 +12,7 @@ use api::time::Time;
 
 use client::resource;
 
-use super::PodTemplate;
+use super::{PodTemplate, RawJson};
 
 /// `apps/v1/Deployment`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -139,4 +139,113 @@ pub struct ReplicationControllerSpec {
     pub min_ready_seconds: i32,
     pub selector: BTreeMap<String, String>,
     pub template: PodTemplate,
+}
+
+/// `apps/v1/ControllerRevision`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ControllerRevision {
+    pub metadata: ObjectMeta,
+    pub data: RawJson,
+    pub revision: i64,
+}
+resource!(ControllerRevision, "apps", "v1", "controllerrevisions", "ControllerRevision", namespaced);
+
+/// `apps/v1/DaemonSet`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSet {
+    pub metadata: ObjectMeta,
+    pub spec: DaemonSetSpec,
+    pub status: DaemonSetStatus,
+}
+resource!(DaemonSet, "apps", "v1", "daemonsets", "DaemonSet", namespaced);
+
+/// `apps/v1/DaemonSetSpec`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSetSpec {
+    pub selector: LabelSelector,
+    pub template: PodTemplate,
+    pub update_strategy: UpdateStrategy,
+    pub min_ready_seconds: i32,
+    pub revision_history_limit: Option<i32>,
+}
+
+/// `apps/v1/DaemonSetUpdateStrategy` and `apps/v1/StatefulSetUpdateStrategy`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct UpdateStrategy {
+    pub r#type: String,
+    pub rolling_update: Option<RollingUpdate>,
+}
+
+/// Their `rollingUpdate`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RollingUpdate {
+    pub max_unavailable: Option<IntOrString>,
+    pub partition: Option<i32>,
+}
+
+/// `apps/v1/DaemonSetStatus`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSetStatus {
+    pub current_number_scheduled: i32,
+    pub number_misscheduled: i32,
+    pub desired_number_scheduled: i32,
+    pub number_ready: i32,
+    pub observed_generation: i64,
+    pub updated_number_scheduled: i32,
+    pub number_available: i32,
+    pub number_unavailable: i32,
+}
+
+/// `apps/v1/StatefulSet`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSet {
+    pub metadata: ObjectMeta,
+    pub spec: StatefulSetSpec,
+    pub status: StatefulSetStatus,
+}
+resource!(StatefulSet, "apps", "v1", "statefulsets", "StatefulSet", namespaced);
+
+/// `apps/v1/StatefulSetSpec`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetSpec {
+    pub replicas: Option<i32>,
+    pub selector: LabelSelector,
+    pub template: PodTemplate,
+    pub volume_claim_templates: Vec<RawJson>,
+    pub service_name: String,
+    pub pod_management_policy: String,
+    pub update_strategy: UpdateStrategy,
+    pub min_ready_seconds: i32,
+    pub revision_history_limit: Option<i32>,
+    pub ordinals: StatefulSetOrdinals,
+}
+
+/// `apps/v1/StatefulSetOrdinals`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatefulSetOrdinals {
+    pub start: i32,
+}
+
+/// `apps/v1/StatefulSetStatus`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StatefulSetStatus {
+    pub observed_generation: i64,
+    pub replicas: i32,
+    pub ready_replicas: i32,
+    pub current_replicas: i32,
+    pub updated_replicas: i32,
+    pub available_replicas: i32,
+    pub current_revision: String,
+    pub update_revision: String,
+    pub collision_count: Option<i32>,
 }

@@ -1,25 +1,24 @@
 //! Carries out the plan of a ReplicaSet.
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use api::meta::ObjectMeta;
-use client::{ClientError, DeleteOptions, EventType, ObjectReference};
+use client::ClientError;
 
 use crate::objects::{Pod, ReplicaSet, ReplicaSetStatus, ReplicationController};
+use crate::pod_writes::{Owner, PodsFailed};
 use crate::writes;
 
 use super::Controller;
-use super::plan::{Action, Failure, Flavor, NewPod, Observed, Plan, Victim, status_after_failure};
-
-/// How many pods a slow start creates at first; each batch that succeeds doubles it.
-const FIRST_BATCH: usize = 1;
+use super::plan::{Action, Failure, Flavor, Observed, Plan, status_after_failure};
 
 impl Controller {
     /// Carries out a plan, step by step. A failure to make or delete pods is told in the status before it is
     /// returned.
     pub(super) async fn execute(&self, observed: &Observed<'_>, plan: &Plan) -> Result<(), ClientError> {
         let owner = &observed.replica_set.metadata;
+        let reference = self.flavor.reference(owner);
+        let whose = Owner { meta: owner, reference: &reference };
         let foreseen = plan.actions.iter().find_map(|action| match action {
             Action::UpdateStatus(status) => Some(&**status),
             Action::Adopt(_) | Action::Release(_) | Action::CreatePods(_) | Action::DeletePods(_) => None,
@@ -45,8 +44,14 @@ impl Controller {
                     }
                     Ok(())
                 }
-                Action::CreatePods(pods) => self.create(owner, pods).await,
-                Action::DeletePods(victims) => self.delete(owner, victims).await,
+                Action::CreatePods(new) => self.writes.create(whose, new).await.map_err(|failed| {
+                    let missing = i32::try_from(failed.count).unwrap_or(i32::MAX);
+                    (failure("FailedCreate", &failed, missing), failed.error)
+                }),
+                Action::DeletePods(victims) => self.writes.delete(whose, victims).await.map_err(|failed| {
+                    let kept = i32::try_from(failed.count).unwrap_or(i32::MAX);
+                    (failure("FailedDelete", &failed, -kept), failed.error)
+                }),
                 Action::UpdateStatus(status) => {
                     self.write_status(owner, status).await?;
                     Ok(())
@@ -67,98 +72,6 @@ impl Controller {
                 writes::may_adopt(&self.context.api::<ReplicationController>(), owner).await
             }
         }
-    }
-
-    /// Creates one pod, then two, then four: where a quota or an admission refuses, it is asked once, not a
-    /// thousand times.
-    async fn create(&self, owner: &ObjectMeta, pods: &[NewPod]) -> Result<(), (Failure, ClientError)> {
-        let mut rest = pods;
-        let mut batch = FIRST_BATCH;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(batch.min(rest.len()));
-            let results = join_all(now.iter().map(|pod| self.create_one(owner, pod))).await;
-            let failed = results.iter().filter(|result| result.is_err()).count();
-            if let Some(error) = results.into_iter().find_map(Result::err) {
-                if writes::namespace_is_terminating(&error) {
-                    return Ok(());
-                }
-                let missing = i32::try_from(failed + later.len()).unwrap_or(i32::MAX);
-                return Err((failure("FailedCreate", &error, missing), error));
-            }
-            rest = later;
-            batch *= 2;
-        }
-        Ok(())
-    }
-
-    async fn create_one(&self, owner: &ObjectMeta, pod: &NewPod) -> Result<(), ClientError> {
-        self.expectations.will_create(&owner.uid, &pod.name, self.context.now());
-        let api = self.context.api::<Pod>();
-        match api.dynamic().create(&owner.namespace, &pod.document, &Default::default()).await {
-            Ok(_) => {
-                self.tell(owner, EventType::Normal, "SuccessfulCreate", format!("Created pod: {}", pod.name));
-                Ok(())
-            }
-            Err(error) => {
-                // Without an answer the pod may have been created: the note stays until the pod is seen or it expires.
-                if error.status().is_some() {
-                    self.expectations.forget_creation(&owner.uid, &pod.name);
-                }
-                if !writes::namespace_is_terminating(&error) {
-                    let message = format!("Error creating: {}", error.to_status());
-                    self.tell(owner, EventType::Warning, "FailedCreate", message);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn delete(&self, owner: &ObjectMeta, victims: &[Victim]) -> Result<(), (Failure, ClientError)> {
-        let results = join_all(victims.iter().map(|victim| self.delete_one(owner, victim))).await;
-        let failed = results.iter().filter(|result| result.is_err()).count();
-        match results.into_iter().find_map(Result::err) {
-            None => Ok(()),
-            Some(error) => {
-                let kept = i32::try_from(failed).unwrap_or(i32::MAX);
-                Err((failure("FailedDelete", &error, -kept), error))
-            }
-        }
-    }
-
-    async fn delete_one(&self, owner: &ObjectMeta, victim: &Victim) -> Result<(), ClientError> {
-        self.expectations.will_delete(&owner.uid, &victim.uid, self.context.now());
-        let api = self.context.api::<Pod>();
-        match api.delete(&owner.namespace, &victim.name, &DeleteOptions::uid(&*victim.uid)).await {
-            Ok(_) => {
-                self.tell(
-                    owner,
-                    EventType::Normal,
-                    "SuccessfulDelete",
-                    format!("Deleted pod: {}", victim.name),
-                );
-                Ok(())
-            }
-            Err(error) => {
-                self.expectations.forget_deletion(&owner.uid, &victim.uid);
-                // Gone already, or made anew under the same name: either way this one is gone.
-                if error.is_not_found() || error.is_conflict() {
-                    return Ok(());
-                }
-                self.tell(
-                    owner,
-                    EventType::Warning,
-                    "FailedDelete",
-                    format!("Error deleting: {}", error.to_status()),
-                );
-                Err(error)
-            }
-        }
-    }
-
-    fn tell(&self, owner: &ObjectMeta, r#type: EventType, reason: &str, message: String) {
-        let reference = self.flavor.reference(owner);
-        let object = ObjectReference::new(&reference.api_version, &reference.kind, owner);
-        self.context.events.event(&object, r#type, reason, message);
     }
 
     async fn write_status(&self, owner: &ObjectMeta, status: &ReplicaSetStatus) -> Result<(), ClientError> {
@@ -187,6 +100,6 @@ impl Controller {
     }
 }
 
-fn failure(reason: &'static str, error: &ClientError, missing: i32) -> Failure {
-    Failure { reason, message: error.to_status().to_string(), missing }
+fn failure(reason: &'static str, failed: &PodsFailed, missing: i32) -> Failure {
+    Failure { reason, message: failed.error.to_status().to_string(), missing }
 }

@@ -20,6 +20,7 @@ use crate::objects::{
     Pod, ReplicaSet, ReplicaSetSpec, ReplicaSetStatus, ReplicationController, seconds_since, whole_seconds,
 };
 use crate::ownership::{self, OwnerChange};
+use crate::pod_writes::{NewPod, Victim};
 use crate::template::{pod_from_template, template_labels};
 
 /// The most pods that one sync makes or deletes, so that one owner does not keep the others waiting.
@@ -96,24 +97,6 @@ pub enum Action {
     UpdateStatus(Box<ReplicaSetStatus>),
 }
 
-/// A pod to be made.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewPod {
-    /// Chosen here, so that it is known what to expect.
-    pub name: String,
-    /// The whole document.
-    pub document: Value,
-}
-
-/// A pod to be deleted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Victim {
-    /// Its name.
-    pub name: String,
-    /// It must still be this one.
-    pub uid: String,
-}
-
 /// What to do, and when to look again though nothing has happened.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
@@ -173,9 +156,7 @@ pub fn plan(observed: &Observed<'_>, suffixes: &mut dyn FnMut() -> String) -> Pl
     // A pod without a node is gone at once; any other first terminates.
     seen.terminating += deleted.iter().filter(|pod| !pod.spec.node_name.is_empty()).count();
     if !deleted.is_empty() {
-        let victim =
-            |pod: &Arc<Pod>| Victim { name: pod.metadata.name.clone(), uid: pod.metadata.uid.clone() };
-        actions.push(Action::DeletePods(deleted.iter().map(victim).collect()));
+        actions.push(Action::DeletePods(deleted.iter().map(|pod| Victim::from(&**pod)).collect()));
     }
 
     seen.count(&active, set, &template, observed.now);
