@@ -34,7 +34,7 @@ impl Default for Window {
     /// What falls out is read from the log again, so this is what a watcher may lag behind at full speed, not what
     /// it can resume from.
     fn default() -> Window {
-        Window { events: 65_536, bytes: 16 << 20 }
+        Window { events: 65_536, bytes: 8 << 20 }
     }
 }
 

@@ -127,7 +127,9 @@ impl Log {
         let hub = Arc::new(Hub::new(state, window));
         let queue = Arc::new(Queue::default());
         let keeper = Arc::new(Keeper::new(files.clone(), index, options.clone(), hub.clone()));
-        keeper.indexed_later(unindexed);
+        if let Some((versions, position)) = unindexed {
+            keeper.indexed_later(versions, position);
+        }
         let appender = Appender::new(files, tail, options.segment_bytes, keeper.clone());
         let committer = Committer::new(hub.clone(), clock, queue.clone(), appender);
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -1,24 +1,25 @@
 //! Trimming: the oldest files go when there are more than the budget, and what is still needed of them is copied.
 //!
-//! A file of writes is read from its beginning, some at a time. A version is needed when it is the newest of its key,
-//! or when the version that replaced it is newer than the file: then it belongs to a state that can still be read.
-//! A deletion is needed while an older version of the key may stand in a file of copies: without it, making the index
-//! anew would bring the key back. What is needed goes to a new file of copies, which gets its name when it is whole
-//! and safe; then the old file is removed, and then the index is changed. A crash in between leaves an index that
-//! does not fit, and it is made anew.
+//! Some files of writes are trimmed together, the fewer copies for it: of each key the newest version in them is
+//! needed, since it belongs to the oldest state that can still be read. A deletion is needed while an older version of
+//! the key may stand in a file of copies: without it, making the index anew would bring the key back. What is needed
+//! goes to a new file of copies, which gets its name when it is whole and safe; then the old files are removed, and
+//! then the index is changed. A crash in between leaves an index that does not fit, and it is made anew.
 //!
-//! Files of copies are collected the same way, oldest first, once they hold much more than what is live.
+//! Files of copies are collected the same way, oldest first, once they hold much more than what is needed.
 //! Read on: [`crate::log::keeper`] for when.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use crate::disk::{File, Open, is_full, write_full};
+use crate::disk::{File, Open, is_full, read_full, write_full};
 use crate::key::{Key, Revision, Timestamp};
 use crate::log::Names;
-use crate::log::files::{KeptFile, Reader};
-use crate::log::format::{Chain, FileHeader, FileId, FileKind, HEADER, Record, RecordKind};
+use crate::log::files::{KeptFile, MainFile, Reader};
+use crate::log::format::{Chain, FileHeader, FileId, FileKind, HEADER, Parsed, Record, RecordKind, parse};
 use crate::log::index::{Index, IndexError, Place, Update, Version};
 use crate::log::keeper::Keeper;
 
@@ -37,16 +38,12 @@ const SLICE: usize = 256 << 10;
 impl Keeper {
     /// Trims until the files are within the budget.
     pub(crate) fn trim(&self) -> Result<(), TrimError> {
-        loop {
-            let oldest = {
-                let table = self.files.table.lock();
-                let over = table.main_bytes() > self.options.history_bytes && table.main.len() > 2;
-                over.then(|| table.main.first_key_value().map(|(number, _)| FileId::main(*number))).flatten()
-            };
-            match oldest {
-                Some(id) => self.trim_file(id)?,
-                None => break,
-            }
+        if self.stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let batch = self.over_budget();
+        if !batch.is_empty() {
+            self.trim_main(&batch)?;
         }
         self.count_needed()?;
         loop {
@@ -57,11 +54,29 @@ impl Keeper {
                 over.then(|| table.kept.first_key_value().map(|(number, _)| FileId::kept(*number))).flatten()
             };
             match oldest {
-                Some(id) => self.trim_file(id)?,
-                None => break,
+                Some(id) => self.trim_kept(id)?,
+                None => return Ok(()),
             }
         }
-        Ok(())
+    }
+
+    /// The oldest files of writes, if there are more than the budget: so many that some time passes until the next.
+    fn over_budget(&self) -> Vec<MainFile> {
+        let budget = self.options.history_bytes;
+        let table = self.files.table.lock();
+        let mut left = table.main_bytes();
+        let mut batch = Vec::new();
+        if left > budget {
+            let most = table.main.len().saturating_sub(2);
+            for file in table.main.values().take(most) {
+                if left <= budget - budget / 8 {
+                    break;
+                }
+                left -= file.size;
+                batch.push(file.clone());
+            }
+        }
+        batch
     }
 
     /// Counts what is needed of files of copies that were there at start-up.
@@ -83,133 +98,200 @@ impl Keeper {
         Ok(())
     }
 
-    /// Copies what is needed of the oldest file of its kind, and removes it.
-    fn trim_file(&self, id: FileId) -> Result<(), TrimError> {
-        let (file, end, last) = {
-            let table = self.files.table.lock();
-            let last = match id.kind {
-                FileKind::Main => table.main.get(&id.number).map_or(Revision(0), |file| file.last),
-                FileKind::Kept => table.compacted(),
-            };
-            let Some((file, end)) = table.file(id) else { return Ok(()) };
-            (file, end, last)
-        };
-        // All of the file must be in the index before anything is decided by it.
-        drop(self.index()?);
-        let mut copies = Copies::new(self);
-        let copied = self.copy_needed(id, file, end, last, &mut copies);
-        let (keys, copied) = match copied.and_then(|keys| Ok((keys, copies.finish()?))) {
-            Ok(done) => done,
-            Err(error) => {
-                copies.discard();
-                return Err(error);
-            }
-        };
-        let mut index = self.index()?;
-        let mut needs = Vec::new();
-        let mut moved: HashMap<Key, Vec<Revision>> = HashMap::new();
-        for update in &copied {
-            if let Update::Set(key, version) = update {
-                moved.entry(key.clone()).or_default().push(version.revision);
-                needs.push((version.place.file, u64::from(version.place.length), 0));
-            }
-        }
-        let mut updates = copied;
-        for key in keys.keys() {
-            let moved = moved.get(key).map_or(&[][..], Vec::as_slice);
-            for version in unneeded(&index, key, last, id, moved)? {
-                if version.place.file.kind == FileKind::Kept {
-                    needs.push((version.place.file, 0, u64::from(version.place.length)));
+    fn trim_main(&self, batch: &[MainFile]) -> Result<(), TrimError> {
+        let Some(last) = batch.last().map(|file| file.last) else { return Ok(()) };
+        let newest = newest_versions(batch)?;
+        let mut needed: Vec<(&Key, &Seen)> = newest
+            .iter()
+            .filter(|(_, seen)| match seen.version.place.kind {
+                RecordKind::Put => true,
+                // One whose life began here hides nothing older.
+                RecordKind::Delete => !seen.born_here,
+                RecordKind::Mark => false,
+            })
+            .collect();
+        needed.sort_by_key(|(_, seen)| (seen.version.place.file, seen.version.place.offset));
+        let copied = self.copy(last, |copies| {
+            // Even if nothing is needed: the file says that the history begins here now, whatever is removed when.
+            copies.begin()?;
+            for (key, seen) in needed {
+                let place = seen.version.place;
+                let file = batch.iter().find(|file| file.header.id == place.file);
+                let mut bytes = vec![0; place.length as usize];
+                if let Some(file) = file {
+                    read_full(&*file.file, &mut bytes, u64::from(place.offset))?;
                 }
-                updates.push(Update::Remove(key.clone(), version.revision));
+                match parse(&bytes, place.file) {
+                    Some(parsed) => copies.add(key.clone(), &parsed.record)?,
+                    None => return Err(damaged(place.file, u64::from(place.offset))),
+                }
+            }
+            Ok(())
+        })?;
+        let mut index = self.index()?;
+        let mut change = IndexChange::new(copied);
+        for key in newest.keys() {
+            for version in index.versions(key)? {
+                if version.revision <= last {
+                    change.remove(key, &version);
+                }
             }
         }
-        self.files.disk.remove(&self.files.path(id))?;
-        {
+        let gone: Vec<_> = batch.iter().map(|file| file.header.id).collect();
+        self.switch(&mut index, &gone, change)
+    }
+
+    /// Copies what is needed of the oldest file of copies, and removes it.
+    fn trim_kept(&self, id: FileId) -> Result<(), TrimError> {
+        let Some((file, end)) = self.files.table.lock().file(id) else { return Ok(()) };
+        let mut names = Names::default();
+        let compacted = self.compacted();
+        let copied = self.copy(compacted, |copies| {
+            copies.begin()?;
+            let mut reader = Reader::new(id, file, HEADER, end, None);
+            while let Some((_, parsed)) = reader.next()? {
+                let record = parsed.record;
+                // What a deletion here hides stood in this file or in an older one.
+                if record.kind != RecordKind::Put {
+                    continue;
+                }
+                let Some(key) = names.key(record.bucket, record.path) else { continue };
+                let versions = self.index()?.versions(&key)?;
+                let here =
+                    |version: &Version| version.revision == record.revision && version.place.file == id;
+                if versions.iter().any(here) {
+                    copies.add(key, &record)?;
+                }
+            }
+            if reader.offset() != end { Err(damaged(id, reader.offset())) } else { Ok(()) }
+        })?;
+        let mut index = self.index()?;
+        self.switch(&mut index, &[id], IndexChange::new(copied))
+    }
+
+    /// Makes a file of copies. Gives what it holds.
+    fn copy(
+        &self,
+        compacted: Revision,
+        fill: impl FnOnce(&mut Copies<'_>) -> Result<(), TrimError>,
+    ) -> Result<Vec<(Key, Version)>, TrimError> {
+        let mut copies = Copies::new(self, compacted);
+        let done = fill(&mut copies).and_then(|()| Ok(copies.finish()?));
+        if done.is_err() {
+            copies.discard();
+        }
+        done
+    }
+
+    /// Removes files and changes the index to what is left.
+    fn switch(&self, index: &mut Index, gone: &[FileId], change: IndexChange) -> Result<(), TrimError> {
+        let removed = gone.iter().try_for_each(|id| {
+            self.files.disk.remove(&self.files.path(*id))?;
             let mut table = self.files.table.lock();
             match id.kind {
                 FileKind::Main => table.main.remove(&id.number).map(drop),
                 FileKind::Kept => table.kept.remove(&id.number).map(drop),
             };
-            for (file, more, less) in needs {
-                if let Some(needed) = table.kept.get_mut(&file.number).and_then(|file| file.needed.as_mut()) {
+            Ok::<(), io::Error>(())
+        });
+        let removed = removed.and_then(|()| self.files.disk.sync_dir(&self.files.dir));
+        if let Err(error) = removed {
+            // Which files are there and which the index knows may differ now.
+            self.stale.store(true, Ordering::Release);
+            index.invalidate()?;
+            return Err(error.into());
+        }
+        {
+            let mut table = self.files.table.lock();
+            for (number, (more, less)) in change.needs {
+                if let Some(needed) = table.kept.get_mut(&number).and_then(|file| file.needed.as_mut()) {
                     *needed = (*needed + more).saturating_sub(less);
                 }
             }
         }
-        // The name is gone for us, whether that is safe or not.
-        let safe = self.files.disk.sync_dir(&self.files.dir);
         if let Some(position) = index.position()? {
-            index.apply(&updates, position)?;
+            index.compacted = self.compacted();
+            index.apply(&change.updates, position)?;
             index.checkpoint()?;
         }
-        Ok(safe?)
+        Ok(())
     }
+}
 
-    /// Gives the keys that the file names.
-    fn copy_needed(
-        &self,
-        id: FileId,
-        file: Arc<dyn File>,
-        end: u64,
-        last: Revision,
-        copies: &mut Copies<'_>,
-    ) -> Result<HashMap<Key, bool>, TrimError> {
-        let mut names = Names::default();
-        // For each key whether its life began in this file: then no older version of it stands anywhere.
-        let mut born: HashMap<Key, bool> = HashMap::new();
-        let mut reader = Reader::new(id, file, HEADER, end, None);
-        while let Some((_, parsed)) = reader.next()? {
-            let record = parsed.record;
+fn damaged(id: FileId, offset: u64) -> TrimError {
+    let reason = format!("{} is damaged at offset {offset}", id.name());
+    io::Error::new(io::ErrorKind::InvalidData, reason).into()
+}
+
+/// The newest version of a key in some files of writes.
+struct Seen {
+    version: Version,
+    /// Whether the first version of the key in these files had none before it.
+    born_here: bool,
+}
+
+fn newest_versions(batch: &[MainFile]) -> Result<HashMap<Key, Seen>, TrimError> {
+    let mut names = Names::default();
+    let mut newest: HashMap<Key, Seen> = HashMap::new();
+    for file in batch {
+        let id = file.header.id;
+        let mut reader = Reader::new(id, file.file.clone(), HEADER, file.end, None);
+        while let Some((offset, parsed)) = reader.next()? {
+            let Parsed { record, length, .. } = parsed;
             if record.kind == RecordKind::Mark {
                 continue;
             }
             let Some(key) = names.key(record.bucket, record.path) else { continue };
-            let born_here = *born.entry(key.clone()).or_insert(record.previous == Revision(0));
-            let versions = self.index_as_it_is().versions(&key)?;
-            let here = versions.iter().find(|version| version.revision == record.revision);
-            let successor = versions.iter().find(|version| version.revision > record.revision);
-            let replaced = successor.is_some_and(|version| version.revision <= last);
-            let needed = match (record.kind, id.kind) {
-                (RecordKind::Put, _) => here.is_some_and(|version| version.place.file == id) && !replaced,
-                (RecordKind::Delete, FileKind::Main) => !replaced && !born_here,
-                // What it hides stood in this file or in an older one.
-                (RecordKind::Delete, FileKind::Kept) | (RecordKind::Mark, _) => false,
-            };
-            if needed {
-                copies.add(key, &record)?;
+            let place = Place { kind: record.kind, file: id, offset: offset as u32, length: length as u32 };
+            let version = Version { revision: record.revision, place };
+            match newest.entry(key) {
+                Entry::Occupied(mut seen) => seen.get_mut().version = version,
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Seen { version, born_here: record.previous == Revision(0) });
+                }
             }
         }
-        if reader.offset() != end {
-            let reason = format!("{} is damaged at offset {}", id.name(), reader.offset());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, reason).into());
+        if reader.offset() != file.end {
+            return Err(damaged(id, reader.offset()));
         }
-        Ok(born)
     }
+    Ok(newest)
 }
 
-/// The versions of a key that no state needs that can still be read, and those that went with a file.
-fn unneeded(
-    index: &Index,
-    key: &Key,
-    last: Revision,
-    gone: FileId,
-    moved: &[Revision],
-) -> Result<Vec<Version>, IndexError> {
-    let versions = index.versions(key)?;
-    let needed = |number: usize, version: &Version| {
-        let replaced = versions.get(number + 1).is_some_and(|next| next.revision <= last);
-        let deleted = version.place.kind == RecordKind::Delete && version.revision <= last;
-        let lost = version.place.file == gone && !moved.contains(&version.revision);
-        !(replaced || deleted || lost)
-    };
-    let unneeded = versions.iter().enumerate().filter(|(number, version)| !needed(*number, version));
-    Ok(unneeded.map(|(_, version)| version.clone()).collect())
+/// How the index changes, and what is needed then of each file of copies: bytes more, bytes less.
+struct IndexChange {
+    updates: Vec<Update>,
+    moved: HashSet<Revision>,
+    needs: HashMap<u32, (u64, u64)>,
+}
+
+impl IndexChange {
+    fn new(copied: Vec<(Key, Version)>) -> IndexChange {
+        let mut change = IndexChange { updates: Vec::new(), moved: HashSet::new(), needs: HashMap::new() };
+        for (key, version) in copied {
+            change.moved.insert(version.revision);
+            change.needs.entry(version.place.file.number).or_default().0 += u64::from(version.place.length);
+            change.updates.push(Update::Set(key, version));
+        }
+        change
+    }
+
+    fn remove(&mut self, key: &Key, version: &Version) {
+        if self.moved.contains(&version.revision) {
+            return;
+        }
+        if version.place.file.kind == FileKind::Kept {
+            self.needs.entry(version.place.file.number).or_default().1 += u64::from(version.place.length);
+        }
+        self.updates.push(Update::Remove(key.clone(), version.revision));
+    }
 }
 
 /// A file of copies while it is written.
 struct Copies<'a> {
     keeper: &'a Keeper,
+    /// Where the history begins once this file has its name.
+    compacted: Revision,
     id: FileId,
     file: Option<Arc<dyn File>>,
     buffer: Vec<u8>,
@@ -217,21 +299,22 @@ struct Copies<'a> {
     offset: u64,
     chain: Chain,
     newest: (Revision, Timestamp),
-    updates: Vec<Update>,
+    copied: Vec<(Key, Version)>,
 }
 
 impl<'a> Copies<'a> {
-    fn new(keeper: &'a Keeper) -> Copies<'a> {
+    fn new(keeper: &'a Keeper, compacted: Revision) -> Copies<'a> {
         let newest = keeper.files.table.lock().kept.last_key_value().map_or(0, |(number, _)| *number);
         Copies {
             keeper,
+            compacted,
             id: FileId::kept(newest + 1),
             file: None,
             buffer: Vec::new(),
             offset: 0,
             chain: Chain::default(),
             newest: Default::default(),
-            updates: Vec::new(),
+            copied: Vec::new(),
         }
     }
 
@@ -239,18 +322,20 @@ impl<'a> Copies<'a> {
         self.keeper.files.dir.join(format!("{}.tmp", self.id.name()))
     }
 
+    fn begin(&mut self) -> io::Result<()> {
+        self.file = Some(self.keeper.files.disk.open(&self.path(), Open::New)?);
+        let header = FileHeader {
+            id: self.id,
+            chain: Chain::default(),
+            base: self.compacted,
+            previous_end: 0,
+            written: Timestamp::default(),
+        };
+        self.buffer = header.encode();
+        Ok(())
+    }
+
     fn add(&mut self, key: Key, record: &Record<'_>) -> io::Result<()> {
-        if self.file.is_none() {
-            self.file = Some(self.keeper.files.disk.open(&self.path(), Open::New)?);
-            let header = FileHeader {
-                id: self.id,
-                chain: Chain::default(),
-                base: Revision(0),
-                previous_end: 0,
-                written: record.written,
-            };
-            self.buffer = header.encode();
-        }
         let start = self.offset + self.buffer.len() as u64;
         let copy = Record { synced: 0, chain: self.chain, ..*record };
         let crc = copy.encode(self.id, &mut self.buffer);
@@ -259,7 +344,7 @@ impl<'a> Copies<'a> {
         let length = (self.offset + self.buffer.len() as u64 - start) as u32;
         if record.kind == RecordKind::Put {
             let place = Place { kind: record.kind, file: self.id, offset: start as u32, length };
-            self.updates.push(Update::Set(key, Version { revision: record.revision, place }));
+            self.copied.push((key, Version { revision: record.revision, place }));
         }
         if self.buffer.len() >= SLICE { self.flush() } else { Ok(()) }
     }
@@ -273,11 +358,8 @@ impl<'a> Copies<'a> {
         Ok(())
     }
 
-    /// Makes the file whole and safe, and gives it its name. Gives what changes in the index.
-    fn finish(&mut self) -> io::Result<Vec<Update>> {
-        if self.file.is_none() {
-            return Ok(Vec::new());
-        }
+    /// Makes the file whole and safe, and gives it its name. Gives the versions in it.
+    fn finish(&mut self) -> io::Result<Vec<(Key, Version)>> {
         Record::mark(self.newest.0, self.newest.1, 0, self.chain).encode(self.id, &mut self.buffer);
         self.flush()?;
         let files = &self.keeper.files;
@@ -288,7 +370,7 @@ impl<'a> Copies<'a> {
             let kept = KeptFile { file: file.clone(), end: self.offset, needed: Some(0) };
             files.table.lock().kept.insert(self.id.number, kept);
         }
-        Ok(std::mem::take(&mut self.updates))
+        Ok(std::mem::take(&mut self.copied))
     }
 
     /// Removes what was written of the file.

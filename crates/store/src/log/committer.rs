@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 use crate::disk::{File, is_full, write_full};
 use crate::entry::{Event, EventKind};
 use crate::hub::Hub;
-use crate::key::{Revision, Timestamp};
-use crate::log::files::{Files, MainFile};
+use crate::key::{Key, Revision, Timestamp};
+use crate::log::files::{Files, MainFile, Offsets};
 use crate::log::format::{Chain, FileHeader, FileId, HEADER, RECORD, Record, RecordKind, record_length};
-use crate::log::index::{Place, Position, Update, Version};
+use crate::log::index::{Place, Position, Version};
 use crate::log::keeper::Keeper;
 use crate::log::recover::Tail;
 use crate::stage::{Prepared, Staged};
@@ -190,7 +190,9 @@ impl Committer {
                 if !events.is_empty() {
                     next = Some(state.clone());
                     // First, so that the index knows every key of every state that anyone sees.
-                    self.appender.keeper.indexed_later(versions);
+                    if let Some((versions, position)) = versions {
+                        self.appender.keeper.indexed_later(versions, position);
+                    }
                     news = self.hub.publish(state, &events);
                 }
             }
@@ -245,6 +247,9 @@ impl Drop for FailOnPanic {
 /// Room at the end of a file that only deletes may use when there is no next file.
 const RESERVE: u64 = 64 << 10;
 
+/// What the index has to know of a group.
+type Appended = (Vec<(Key, Version)>, Position);
+
 /// Appends groups to the newest file.
 pub(crate) struct Appender {
     files: Arc<Files>,
@@ -263,6 +268,7 @@ pub(crate) struct Appender {
     synced_chain: Chain,
     last: Revision,
     written: Timestamp,
+    offsets: Arc<Mutex<Offsets>>,
 }
 
 impl Appender {
@@ -288,6 +294,7 @@ impl Appender {
             synced_chain: tail.chain,
             last: main.last,
             written: main.header.written,
+            offsets: main.offsets,
         }
     }
 
@@ -300,13 +307,9 @@ impl Appender {
     }
 
     /// Makes the events of one group safe. Gives what the index has to know of them.
-    fn append(
-        &mut self,
-        events: &[Arc<Event>],
-        only_deletes: bool,
-    ) -> Result<Vec<(Update, Position)>, AppendError> {
+    fn append(&mut self, events: &[Arc<Event>], only_deletes: bool) -> Result<Option<Appended>, AppendError> {
         if events.is_empty() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let length = events.iter().map(|event| event_length(event) as u64).sum();
         self.make_room(length, only_deletes)?;
@@ -321,12 +324,15 @@ impl Appender {
         let synced = if self.header.is_some() { 0 } else { self.synced };
         let mut chain = self.chain;
         let mut versions = Vec::with_capacity(events.len());
+        let mut at = start + buffer.len() as u64;
+        let mut last = at;
         for event in events {
-            let offset = start + buffer.len() as u64;
             let crc = event_record(event, synced, chain).encode(self.id, &mut buffer);
             chain = chain.after(crc);
             let end = start + buffer.len() as u64;
-            versions.push(version(event, self.id, offset, end, chain));
+            versions.push(version(event, self.id, at, end));
+            last = at;
+            at = end;
         }
         if let Err(error) = write_full(&*self.file, &buffer, start) {
             return Err(self.undo(&error, start, buffer.len()));
@@ -341,7 +347,15 @@ impl Appender {
             (self.last, self.written) = (event.revision(), event.entry.written);
         }
         self.tell_table();
-        Ok(versions)
+        {
+            let mut offsets = self.offsets.lock();
+            versions
+                .iter()
+                .for_each(|(_, version)| offsets.note(version.revision, u64::from(version.place.offset)));
+        }
+        let position =
+            Position { file: self.id, start: last, end: self.end, chain: chain.0, revision: self.last };
+        Ok(Some((versions, position)))
     }
 
     /// A group of which only a part fitted must not come back after a restart: it is refused.
@@ -363,8 +377,8 @@ impl Appender {
     fn tell_table(&mut self) {
         let mut table = self.files.table.lock();
         if let Some(header) = self.header.take() {
-            let main =
-                MainFile { file: self.file.clone(), header, last: self.last, end: self.end, size: self.size };
+            let (file, offsets) = (self.file.clone(), self.offsets.clone());
+            let main = MainFile { file, header, last: self.last, end: self.end, size: self.size, offsets };
             table.main.insert(self.id.number, main);
             drop(table);
             self.keeper.want_spare(self.id.next(), self.next_size());
@@ -410,6 +424,7 @@ impl Appender {
         });
         (self.id, self.file, self.size, self.end) = (id, file, size, HEADER);
         (self.chain, self.synced) = (self.synced_chain, HEADER);
+        self.offsets = Offsets::complete();
         Ok(())
     }
 
@@ -457,10 +472,8 @@ fn event_record(event: &Event, synced: u64, chain: Chain) -> Record<'_> {
     }
 }
 
-fn version(event: &Event, file: FileId, start: u64, end: u64, chain: Chain) -> (Update, Position) {
-    let revision = event.revision();
+fn version(event: &Event, file: FileId, start: u64, end: u64) -> (Key, Version) {
     let length = (end - start) as u32;
     let place = Place { kind: record_kind(event.kind), file, offset: start as u32, length };
-    let update = Update::Set(event.entry.key.clone(), Version { revision, place });
-    (update, Position { file, start, end, chain: chain.0, revision })
+    (event.entry.key.clone(), Version { revision: event.revision(), place })
 }

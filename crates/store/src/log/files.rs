@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, File, Open, read_full};
 use crate::key::Revision;
-use crate::log::format::{Chain, FileHeader, FileId, HEADER, Parsed, RECORD, parse, u32_at};
+use crate::log::format::{Chain, FileHeader, FileId, HEADER, Parsed, RECORD, RecordKind, parse, u32_at};
 
 /// A file of writes.
 #[derive(Clone)]
@@ -25,6 +25,58 @@ pub(crate) struct MainFile {
     pub(crate) end: u64,
     /// Bytes on the disk.
     pub(crate) size: u64,
+    pub(crate) offsets: Arc<Mutex<Offsets>>,
+}
+
+/// Where some of the revisions of a file stand, one for each stretch of it.
+#[derive(Default)]
+pub(crate) struct Offsets {
+    known: BTreeMap<Revision, u64>,
+    newest: u64,
+    /// Whether they reach from the beginning to the end of the file: of files from before this start nothing is
+    /// known until somebody asks.
+    pub(crate) complete: bool,
+}
+
+/// Bytes from one known offset to the next: what is read to find one record.
+const STRETCH: u64 = 32 << 10;
+
+impl Offsets {
+    pub(crate) fn complete() -> Arc<Mutex<Offsets>> {
+        Arc::new(Mutex::new(Offsets { complete: true, ..Offsets::default() }))
+    }
+
+    /// Takes note of a record.
+    pub(crate) fn note(&mut self, revision: Revision, offset: u64) {
+        if self.known.is_empty() || offset >= self.newest + STRETCH {
+            self.known.insert(revision, offset);
+            self.newest = offset;
+        }
+    }
+
+    fn before(&self, revision: Revision) -> u64 {
+        self.known.range(..=revision).next_back().map_or(HEADER, |(_, offset)| *offset)
+    }
+}
+
+impl MainFile {
+    /// A reader that begins at a revision, or shortly before it.
+    pub(crate) fn reader_at(&self, revision: Revision) -> io::Result<Reader> {
+        let id = self.header.id;
+        let mut offsets = self.offsets.lock();
+        if !offsets.complete {
+            let mut found = Offsets { complete: true, ..Offsets::default() };
+            let mut reader = Reader::new(id, self.file.clone(), HEADER, self.end, None);
+            while let Some((offset, parsed)) = reader.next()? {
+                if parsed.record.kind != RecordKind::Mark {
+                    found.note(parsed.record.revision, offset);
+                }
+            }
+            *offsets = found;
+        }
+        let start = offsets.before(revision);
+        Ok(Reader::with_slice(id, self.file.clone(), start, self.end, STRETCH as usize * 2))
+    }
 }
 
 /// A file of records that were copied forward.
@@ -47,6 +99,11 @@ impl Table {
     /// The oldest revision whose state is still known.
     pub(crate) fn compacted(&self) -> Revision {
         self.main.first_key_value().map_or(Revision::FIRST, |(_, file)| file.header.base)
+    }
+
+    /// The file that a revision stands in, if it is one of writes.
+    pub(crate) fn main_of(&self, revision: Revision) -> Option<&MainFile> {
+        self.main.values().rev().find(|file| file.header.base < revision).filter(|file| revision <= file.last)
     }
 
     /// The open file, and where its records end.
@@ -114,12 +171,18 @@ pub(crate) struct Reader {
     used: usize,
     end: u64,
     chain: Option<Chain>,
+    slice: usize,
 }
 
 impl Reader {
     /// Reads from an offset up to `end`. With a chain, only records that continue it are whole.
     pub(crate) fn new(id: FileId, file: Arc<dyn File>, from: u64, end: u64, chain: Option<Chain>) -> Reader {
-        Reader { id, file, buffer: Vec::new(), base: from, used: 0, end, chain }
+        Reader { id, file, buffer: Vec::new(), base: from, used: 0, end, chain, slice: SLICE }
+    }
+
+    /// Reads so many bytes at once.
+    fn with_slice(id: FileId, file: Arc<dyn File>, from: u64, end: u64, slice: usize) -> Reader {
+        Reader { slice, ..Reader::new(id, file, from, end, None) }
     }
 
     /// Where the next record begins.
@@ -168,7 +231,7 @@ impl Reader {
         self.base += self.used as u64;
         self.used = 0;
         let left = self.end - self.base - ready as u64;
-        let more = left.min(count.max(SLICE) as u64) as usize;
+        let more = left.min(count.max(self.slice) as u64) as usize;
         self.buffer.resize(ready + more, 0);
         let read = read_full(&*self.file, &mut self.buffer[ready..], self.base + ready as u64)?;
         self.buffer.truncate(ready + read);

@@ -1,5 +1,8 @@
 //! The ordered index: key and revision to a place in the log.
 //!
+//! It knows where the newest version of each key stands, each deletion, and what stands in files of copies. All else
+//! is found from there through the records, so its size goes with what is stored and not with what is remembered.
+//!
 //! It is kept in sled where there is a real disk, and in memory otherwise. It holds small entries only and nothing
 //! that the log does not say as well: when sled does not open, panics, or does not fit to the log, it is deleted and
 //! made anew. One batch carries entries and the position of the log that they reach to, so the two always agree;
@@ -9,7 +12,7 @@
 //! does not reach the disk), never `flush_async` (it deadlocks), no timer, leftovers of its snapshots removed before
 //! it is opened. Read on: [`crate::log::recover`] for who checks it, [`crate::log::keeper`] for who feeds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -76,19 +79,23 @@ pub(crate) struct Index {
     tree: Tree,
     digest: u64,
     count: u64,
+    /// Where the history begins that it knows.
+    pub(crate) compacted: Revision,
 }
 
 /// Key of the entry that holds position and digest. Before all others: no bucket has an empty name.
 const META: &[u8] = b"\0meta";
 
+const META_LENGTH: usize = 60;
+
 const FORMAT: u32 = 1;
 
 /// Updates in one batch: enough to spare work, few enough for one message of sled's own log.
-const BATCH: usize = 2048;
+const BATCH: usize = 32 << 10;
 
 impl Index {
     pub(crate) fn in_memory() -> Index {
-        Index { tree: Tree::Memory(BTreeMap::new()), digest: 0, count: 0 }
+        Index { tree: Tree::Memory(BTreeMap::new()), digest: 0, count: 0, compacted: Revision::FIRST }
     }
 
     /// Opens what is in the directory, or begins anew if it is empty.
@@ -110,7 +117,16 @@ impl Index {
         let db = catch_unwind(AssertUnwindSafe(|| config.open()))
             .map_err(|_| IndexError::new("sled panicked"))?
             .map_err(IndexError::new)?;
-        Ok(Index { tree: Tree::Sled { db, file: dir.join("db") }, digest: 0, count: 0 })
+        let mut index = Index {
+            tree: Tree::Sled { db, file: dir.join("db") },
+            digest: 0,
+            count: 0,
+            compacted: Revision::FIRST,
+        };
+        if let Some(bytes) = index.get(META)?.filter(|bytes| bytes.len() == META_LENGTH) {
+            index.compacted = Revision(u64_at(&bytes, 52));
+        }
+        Ok(index)
     }
 
     /// Deletes what is in the directory and begins anew.
@@ -128,7 +144,7 @@ impl Index {
 
     fn meta(&self) -> Result<Option<(Position, u64, u64)>, IndexError> {
         let Some(bytes) = self.get(META)? else { return Ok(None) };
-        if bytes.len() != 52 || u32_at(&bytes, 0) != FORMAT {
+        if bytes.len() != META_LENGTH || u32_at(&bytes, 0) != FORMAT {
             return Err(IndexError::new("the index has another format"));
         }
         let position = Position {
@@ -146,6 +162,40 @@ impl Index {
             Tree::Memory(map) => Ok(map.get(key).cloned()),
             Tree::Sled { db, .. } => guarded(|| db.get(key)).map(|value| value.map(|value| value.to_vec())),
         }
+    }
+
+    /// Takes versions that were appended to the log, in order, and from then on reaches to the position.
+    ///
+    /// Of each key the newest version is kept, every deletion, and what stands in files of copies. Other versions
+    /// are found through the records: each names the one before it, and where a revision stands in the files of
+    /// writes follows from the revision.
+    pub(crate) fn feed(&mut self, versions: &[(Key, Version)], position: Position) -> Result<(), IndexError> {
+        let mut newest: HashMap<&Key, &Version> = HashMap::with_capacity(versions.len());
+        let mut updates = Vec::new();
+        for (key, version) in versions {
+            if version.place.kind == RecordKind::Delete {
+                updates.push(Update::Set(key.clone(), version.clone()));
+            }
+            newest.insert(key, version);
+        }
+        for (key, version) in newest {
+            let replaced = |old: &&Version| {
+                let put_in_main = old.place.kind == RecordKind::Put && old.place.file.kind == FileKind::Main;
+                put_in_main && old.revision < version.revision
+            };
+            let old = self.versions(key)?;
+            updates.extend(old.iter().filter(replaced).map(|old| Update::Remove(key.clone(), old.revision)));
+            if version.place.kind == RecordKind::Put {
+                updates.push(Update::Set(key.clone(), version.clone()));
+            }
+        }
+        self.apply(&updates, position)
+    }
+
+    /// Forgets how far it reaches: it is made anew at the next start.
+    pub(crate) fn invalidate(&mut self) -> Result<(), IndexError> {
+        self.apply_batch(&[], None)?;
+        self.checkpoint()
     }
 
     /// Makes the changes, and from then on reaches to the position.
@@ -212,7 +262,7 @@ impl Index {
     }
 
     fn meta_bytes(&self, position: Position) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(52);
+        let mut bytes = Vec::with_capacity(META_LENGTH);
         bytes.extend_from_slice(&FORMAT.to_le_bytes());
         bytes.extend_from_slice(&position.file.number.to_le_bytes());
         bytes.extend_from_slice(&position.chain.to_le_bytes());
@@ -221,6 +271,7 @@ impl Index {
         bytes.extend_from_slice(&position.revision.0.to_le_bytes());
         bytes.extend_from_slice(&self.digest.to_le_bytes());
         bytes.extend_from_slice(&self.count.to_le_bytes());
+        bytes.extend_from_slice(&self.compacted.0.to_le_bytes());
         bytes
     }
 
@@ -263,7 +314,7 @@ impl Index {
         Ok((digest_seen, count_seen))
     }
 
-    /// The versions of a key, oldest first.
+    /// The versions of a key that it knows, oldest first.
     pub(crate) fn versions(&self, key: &Key) -> Result<Vec<Version>, IndexError> {
         let prefix = key_prefix(key);
         let mut versions = Vec::new();

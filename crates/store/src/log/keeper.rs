@@ -6,18 +6,21 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::disk::{File, is_full};
 use crate::hub::Hub;
+use crate::key::Key;
 use crate::log::LogOptions;
 use crate::log::files::Files;
 use crate::log::format::FileId;
-use crate::log::index::{Index, IndexError, Position, Update};
+use crate::log::index::{Index, IndexError, Position, Version};
 
 /// So many versions wait before the index is fed. What the index lacks at start-up is read from the log instead.
-const FEED: usize = 4096;
+/// Keys that change often are written once for many versions.
+const FEED: usize = 16 << 10;
 
 /// The keeper, shared by its thread, the committer and readers of the past.
 pub(crate) struct Keeper {
@@ -29,11 +32,14 @@ pub(crate) struct Keeper {
     news: Condvar,
     /// Locked while a file is being made.
     spare: Mutex<Option<Spare>>,
+    /// A file went without the index being told. The past cannot be read until the index is made anew.
+    pub(crate) stale: AtomicBool,
 }
 
 #[derive(Default)]
 struct Todo {
-    pending: Vec<(Update, Position)>,
+    pending: Vec<(Key, Version)>,
+    position: Option<Position>,
     spare: Option<(FileId, u64)>,
     checkpoint: bool,
     closing: bool,
@@ -56,13 +62,15 @@ impl Keeper {
             todo: Mutex::new(Todo::default()),
             news: Condvar::new(),
             spare: Mutex::new(None),
+            stale: AtomicBool::new(false),
         }
     }
 
     /// Takes versions for the index, to be written some time.
-    pub(crate) fn indexed_later(&self, versions: Vec<(Update, Position)>) {
+    pub(crate) fn indexed_later(&self, versions: Vec<(Key, Version)>, position: Position) {
         let mut todo = self.todo.lock();
         todo.pending.extend(versions);
+        todo.position = Some(position);
         if todo.pending.len() >= FEED {
             drop(todo);
             self.news.notify_one();
@@ -168,20 +176,15 @@ impl Keeper {
         }
     }
 
-    /// The index, with what it has been fed.
-    pub(crate) fn index_as_it_is(&self) -> MutexGuard<'_, Index> {
-        self.index.lock()
-    }
-
     /// The index, with all that was appended so far.
     pub(crate) fn index(&self) -> Result<MutexGuard<'_, Index>, IndexError> {
         let mut index = self.index.lock();
-        let pending = std::mem::take(&mut self.todo.lock().pending);
-        for chunk in pending.chunks(FEED / 2) {
-            let updates: Vec<_> = chunk.iter().map(|(update, _)| update.clone()).collect();
-            if let Some((_, position)) = chunk.last() {
-                index.apply(&updates, *position)?;
-            }
+        let (pending, position) = {
+            let mut todo = self.todo.lock();
+            (std::mem::take(&mut todo.pending), todo.position.take())
+        };
+        if let Some(position) = position {
+            index.feed(&pending, position)?;
         }
         Ok(index)
     }

@@ -3,7 +3,11 @@
 //! Readers hold the index's lock while they follow it into files, so that no file goes away under them. The committer
 //! never takes that lock. Read on: [`crate::log::collect`] for what does go away.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
 
 use crate::disk::read_full;
 use crate::entry::{Entry, Event, EventKind, Extract, Extracted};
@@ -11,7 +15,7 @@ use crate::hub::Topic;
 use crate::key::{Bucket, Key, Revision, Timestamp};
 use crate::log::Names;
 use crate::log::files::Reader;
-use crate::log::format::{FileId, HEADER, Record, RecordKind, parse};
+use crate::log::format::{Record, RecordKind, parse};
 use crate::log::index::{Index, IndexError, Version};
 use crate::log::keeper::Keeper;
 use crate::log::recover::open_value;
@@ -41,56 +45,62 @@ impl Keeper {
 
     /// All versions of a key that are kept, newest first.
     pub(crate) fn history(&self, key: &Key, extract: &Extract) -> Result<Vec<Arc<Event>>, ReadError> {
-        let index = self.index()?;
-        let mut events = Vec::new();
-        let mut previous: Option<Arc<Entry>> = None;
-        for version in index.versions(key)? {
-            let entry = self.fetch(key, &version, extract)?;
-            let before = previous.take();
-            let kind = match version.place.kind {
-                RecordKind::Delete => EventKind::Delete,
-                RecordKind::Put | RecordKind::Mark => EventKind::Put,
-            };
-            if kind == EventKind::Put {
-                previous = Some(entry.clone());
+        let index = self.index_of_the_past()?;
+        let compacted = self.compacted();
+        let mut newest_first: Vec<(RecordKind, Arc<Entry>)> = Vec::new();
+        // Each life of the key ends with a version that the index knows; the records lead back to its beginning.
+        for version in index.versions(key)?.iter().rev() {
+            if newest_first.last().is_some_and(|(_, entry)| entry.revision <= version.revision) {
+                continue;
             }
-            events.push(Arc::new(Event::new(kind, entry, before)));
+            let (kind, entry, mut previous) = self.fetch(key, version, extract)?;
+            newest_first.push((kind, entry));
+            while previous > Revision(0) {
+                let Some((kind, entry, before)) = self.find(&index, key, previous, extract)? else {
+                    break;
+                };
+                newest_first.push((kind, entry));
+                // What is older than the history is known once at most.
+                previous = if previous <= compacted { Revision(0) } else { before };
+            }
         }
-        events.reverse();
+        let mut events = Vec::with_capacity(newest_first.len());
+        let mut later = newest_first.into_iter().peekable();
+        while let Some((kind, entry)) = later.next() {
+            let before =
+                later.peek().filter(|(kind, _)| *kind == RecordKind::Put).map(|(_, entry)| entry.clone());
+            events.push(Arc::new(Event::new(event_kind(kind), entry, before)));
+        }
         Ok(events)
     }
 
-    /// The state at a revision.
+    /// The state at a revision: the newest one, with what was written since undone.
     pub(crate) fn state_at(&self, revision: Revision, extract: &Extract) -> Result<Arc<State>, ReadError> {
-        // The order matters: the index then knows every key that this state has.
-        let newest = self.hub.state();
-        let index = self.index()?;
+        let index = self.index_of_the_past()?;
         self.check_kept(revision)?;
-        let mut state = (*newest).clone();
+        let newest = self.hub.state();
         let mut names = Names::default();
-        let mut key: Option<Key> = None;
-        let mut then: Option<Version> = None;
-        let mut changes: Vec<(Key, Option<Version>)> = Vec::new();
-        index.scan(|bucket, path, version| {
-            if key.as_ref().is_none_or(|key| !key.is(bucket, path)) {
-                changes.extend(key.take().map(|key| (key, then.take())));
-                key = names.key(bucket, path);
-                then = None;
+        // The version that each key had before it was first written after the revision.
+        let mut before: HashMap<Key, Revision> = HashMap::new();
+        self.walk(revision.next(), |record| {
+            if record.revision > newest.revision {
+                return false;
             }
-            if version.revision <= revision {
-                then = Some(version);
+            if let Some(key) = names.key(record.bucket, record.path) {
+                before.entry(key).or_insert(record.previous);
             }
+            true
         })?;
-        changes.extend(key.map(|key| (key, then)));
-        for (key, then) in changes {
-            let then = then.filter(|version| version.place.kind == RecordKind::Put);
-            let now = newest.get(&key).map(|entry| entry.revision);
-            if then.as_ref().map(|version| version.revision) == now {
-                continue;
-            }
-            match then {
-                Some(version) => state.put(self.fetch(&key, &version, extract)?),
-                None => state.remove(&key),
+        let mut state = (*newest).clone();
+        for (key, previous) in before {
+            match previous {
+                Revision(0) => state.remove(&key),
+                previous => {
+                    let found = self.find(&index, &key, previous, extract)?;
+                    let (_, entry, _) =
+                        found.ok_or_else(|| failed(format!("{key}@{previous} is not in the log")))?;
+                    state.put(entry)
+                }
             };
         }
         state.revision = revision;
@@ -100,6 +110,14 @@ impl Keeper {
 
     /// When a revision was written.
     fn time_of(&self, revision: Revision) -> Result<Timestamp, ReadError> {
+        if revision <= self.compacted() {
+            // A file's header has the time of the newest write before it.
+            let table = self.files.table.lock();
+            return Ok(table
+                .main
+                .first_key_value()
+                .map_or(Timestamp::default(), |(_, file)| file.header.written));
+        }
         let mut found = None;
         self.walk(revision, |record| {
             found = Some(record.written);
@@ -110,7 +128,7 @@ impl Keeper {
 
     /// The newest revision that was written at a time or before it.
     pub(crate) fn revision_at(&self, time: Timestamp) -> Result<Revision, ReadError> {
-        let _index = self.index()?;
+        let _index = self.index_of_the_past()?;
         let start = {
             let table = self.files.table.lock();
             // A header's time is that of the newest write before the file.
@@ -130,36 +148,30 @@ impl Keeper {
         Ok(found)
     }
 
-    /// Visits the records from a revision on, or the oldest that there are, until the visitor has enough.
+    /// Visits the records from a revision on until the visitor has enough.
     fn walk(&self, from: Revision, mut visit: impl FnMut(&Record<'_>) -> bool) -> Result<(), ReadError> {
-        let files: Vec<_> =
-            self.files.table.lock().main.iter().map(|(number, file)| (*number, file.clone())).collect();
-        if from <= self.compacted() {
-            // What is before the oldest record is known only as a whole.
-            let written = files.first().map_or(Timestamp::default(), |(_, file)| file.header.written);
-            let mark = Record::mark(from, written, 0, Default::default());
-            if !visit(&mark) {
-                return Ok(());
-            }
-        }
-        for (number, file) in files {
-            if file.last < from {
-                continue;
-            }
-            let id = FileId::main(number);
-            let mut reader = Reader::new(id, file.file, HEADER, file.end, None);
+        let files: Vec<_> = self.files.table.lock().main.values().cloned().collect();
+        for file in files.into_iter().filter(|file| file.last >= from) {
+            let mut reader = file.reader_at(from).map_err(failed)?;
             while let Some((_, parsed)) = reader.next().map_err(failed)? {
                 let wanted = parsed.record.kind != RecordKind::Mark && parsed.record.revision >= from;
                 if wanted && !visit(&parsed.record) {
                     return Ok(());
                 }
             }
+            if reader.offset() != file.end {
+                return Err(failed(format!(
+                    "{} is damaged at offset {}",
+                    file.header.id.name(),
+                    reader.offset()
+                )));
+            }
         }
         Ok(())
     }
 
-    /// Reads one version.
-    fn fetch(&self, key: &Key, version: &Version, extract: &Extract) -> Result<Arc<Entry>, ReadError> {
+    /// Reads one version where the index says that it is. Gives also the revision of the version before it.
+    fn fetch(&self, key: &Key, version: &Version, extract: &Extract) -> Result<Found, ReadError> {
         let place = version.place;
         let file = self.files.table.lock().file(place.file);
         let (file, _) = file.ok_or_else(|| failed(format!("{} is not there", place.file.name())))?;
@@ -172,7 +184,53 @@ impl Keeper {
         });
         let record = record
             .ok_or_else(|| failed(format!("{} is damaged at offset {}", place.file.name(), place.offset)))?;
-        Ok(entry(key.clone(), &record, extract))
+        Ok((record.kind, entry(key.clone(), &record, extract), record.previous))
+    }
+
+    /// Reads one version by its revision, if it is kept.
+    fn find(
+        &self,
+        index: &Index,
+        key: &Key,
+        revision: Revision,
+        extract: &Extract,
+    ) -> Result<Option<Found>, ReadError> {
+        let main = self.files.table.lock().main_of(revision).cloned();
+        let Some(main) = main else {
+            let versions = index.versions(key)?;
+            let version = versions.iter().find(|version| version.revision == revision);
+            return version.map(|version| self.fetch(key, version, extract)).transpose();
+        };
+        let mut reader = main.reader_at(revision).map_err(failed)?;
+        while let Some((_, parsed)) = reader.next().map_err(failed)? {
+            let record = parsed.record;
+            if record.kind != RecordKind::Mark && record.revision >= revision {
+                let found = record.revision == revision && key.is(record.bucket, record.path);
+                return Ok(
+                    found.then(|| (record.kind, entry(key.clone(), &record, extract), record.previous))
+                );
+            }
+        }
+        Err(failed(format!("{} is damaged at offset {}", main.header.id.name(), reader.offset())))
+    }
+
+    /// The index, held so that no file goes away.
+    fn index_of_the_past(&self) -> Result<MutexGuard<'_, Index>, ReadError> {
+        let index = self.index()?;
+        if self.stale.load(Ordering::Acquire) {
+            return Err(failed("a file of the log could not be removed"));
+        }
+        Ok(index)
+    }
+}
+
+/// A version that was read, and the revision of the one before it.
+type Found = (RecordKind, Arc<Entry>, Revision);
+
+fn event_kind(kind: RecordKind) -> EventKind {
+    match kind {
+        RecordKind::Delete => EventKind::Delete,
+        RecordKind::Put | RecordKind::Mark => EventKind::Put,
     }
 }
 
@@ -213,7 +271,7 @@ impl PastReader {
         most: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
         let keeper = self.keeper.clone();
-        let index = keeper.index()?;
+        let index = keeper.index_of_the_past()?;
         keeper.check_kept(self.position)?;
         let mut events = Vec::new();
         while events.len() < most && self.position < until {
@@ -259,8 +317,9 @@ impl PastReader {
         let table = self.keeper.files.table.lock();
         let file = table.main.iter().find(|(_, file)| file.last > self.position);
         let (number, file) = file.ok_or_else(|| failed("the log ends before the state"))?;
-        let reader = Reader::new(FileId::main(*number), file.file.clone(), HEADER, file.end, None);
-        Ok((*number, reader))
+        let (number, file) = (*number, file.clone());
+        drop(table);
+        Ok((number, file.reader_at(self.position.next()).map_err(failed)?))
     }
 }
 
@@ -275,17 +334,10 @@ impl Keeper {
         let previous = match record.previous {
             Revision(0) => None,
             revision => {
-                let versions = index.versions(&key)?;
-                let version = versions.iter().find(|version| version.revision == revision);
-                let version =
-                    version.ok_or_else(|| failed(format!("{key}@{revision} is not in the index")))?;
-                Some(self.fetch(&key, version, extract)?)
+                let found = self.find(index, &key, revision, extract)?;
+                Some(found.ok_or_else(|| failed(format!("{key}@{revision} is not in the log")))?.1)
             }
         };
-        let kind = match record.kind {
-            RecordKind::Delete => EventKind::Delete,
-            RecordKind::Put | RecordKind::Mark => EventKind::Put,
-        };
-        Ok(Event::new(kind, entry(key, record, extract), previous))
+        Ok(Event::new(event_kind(record.kind), entry(key, record, extract), previous))
     }
 }

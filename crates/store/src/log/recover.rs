@@ -9,7 +9,7 @@
 //!
 //! Read on: [`crate::log::committer`] for what goes on from here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -74,7 +74,7 @@ pub(crate) struct Recovered {
     /// Where the next record goes.
     pub(crate) tail: Tail,
     /// What the log has and the index not yet.
-    pub(crate) unindexed: Vec<(Update, Position)>,
+    pub(crate) unindexed: Option<(Vec<(Key, Version)>, Position)>,
     pub(crate) lock: Box<dyn Send + Sync>,
 }
 
@@ -94,6 +94,7 @@ struct Latest {
     written: Timestamp,
     /// None when the key was deleted.
     value: Option<Bytes>,
+    place: Place,
 }
 
 const LOCK_FILE: &str = "LOCK";
@@ -117,8 +118,7 @@ pub(crate) fn recover(options: &LogOptions, extract: &Extract) -> Result<Recover
     if files.table.lock().main.is_empty() {
         create_first(&files, options)?;
     }
-    let mut log =
-        Log { files: files.clone(), names: Names::default(), latest: HashMap::new(), unindexed: Vec::new() };
+    let mut log = Log::new(&files);
     let index_dir = disk.real_path(&dir.join(INDEX_DIR));
     let (index, tail) = match &index_dir {
         None => log.read_all(Index::in_memory())?,
@@ -126,8 +126,7 @@ pub(crate) fn recover(options: &LogOptions, extract: &Extract) -> Result<Recover
             Ok(loaded) => loaded?,
             Err(reason) => {
                 tracing::info!(%reason, "making the index of the log anew");
-                log.latest.clear();
-                log.unindexed.clear();
+                log = Log::new(&files);
                 let index = Index::create(index_dir).unwrap_or_else(|reason| {
                     tracing::warn!(%reason, "the index of the log stays in memory");
                     Index::in_memory()
@@ -138,8 +137,9 @@ pub(crate) fn recover(options: &LogOptions, extract: &Extract) -> Result<Recover
     };
     cut_tail(&files, tail)?;
     let newest = log.newest(tail);
+    let unindexed = log.position.map(|position| (log.unindexed, position));
     let state = build_state(log.latest, newest, extract);
-    Ok(Recovered { files, index, state, tail, unindexed: log.unindexed, lock })
+    Ok(Recovered { files, index, state, tail, unindexed, lock })
 }
 
 fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> OpenError + 'a {
@@ -188,6 +188,7 @@ fn open_files(files: &Files) -> Result<Table, OpenError> {
     ids.sort();
     let mut table = Table::default();
     let newest = ids.last().copied();
+    let mut bases = Vec::new();
     for id in ids {
         let path = files.path(id);
         let file = disk.open(&path, Open::Existing).map_err(failed("open", &path))?;
@@ -210,6 +211,7 @@ fn open_files(files: &Files) -> Result<Table, OpenError> {
         };
         match id.kind {
             FileKind::Kept => {
+                bases.push(header.base);
                 table.kept.insert(id.number, KeptFile { file, end: size, needed: None });
             }
             FileKind::Main => {
@@ -217,10 +219,24 @@ fn open_files(files: &Files) -> Result<Table, OpenError> {
                     let missing = files.path(FileId::main(id.number - 1));
                     return Err(OpenError::Damaged { file: missing, offset: 0 });
                 }
-                let main = MainFile { file, header, last: header.base, end: HEADER, size };
+                let offsets = Default::default();
+                let main = MainFile { file, header, last: header.base, end: HEADER, size, offsets };
                 table.main.insert(id.number, main);
             }
         }
+    }
+    // A file of copies says where the history begins: what is before that was about to be removed.
+    let compacted = bases.into_iter().max().unwrap_or_default();
+    let starts: Vec<_> = table.main.values().map(|file| file.header.base).collect();
+    let trimmed = starts.iter().skip(1).take_while(|base| **base <= compacted).count();
+    for _ in 0..trimmed {
+        if let Some((number, _)) = table.main.pop_first() {
+            let path = files.path(FileId::main(number));
+            disk.remove(&path).map_err(failed("remove", &path))?;
+        }
+    }
+    if trimmed > 0 {
+        disk.sync_dir(dir).map_err(failed("sync", dir))?;
     }
     // Each later header says where the records of the file before it end.
     let ends: Vec<_> = table.main.values().map(|file| (file.header.previous_end, file.header.base)).collect();
@@ -247,7 +263,7 @@ fn create_first(files: &Files, options: &LogOptions) -> Result<(), OpenError> {
         written: Timestamp::default(),
     };
     write_full(&*file, &header.encode(), 0).and_then(|()| file.sync()).map_err(failed("write", &path))?;
-    let main = MainFile { file, header, last: header.base, end: HEADER, size };
+    let main = MainFile { file, header, last: header.base, end: HEADER, size, offsets: Default::default() };
     files.table.lock().main.insert(id.number, main);
     Ok(())
 }
@@ -279,12 +295,31 @@ fn cut_tail(files: &Files, tail: Tail) -> Result<(), OpenError> {
 /// The log while it is read.
 struct Log {
     files: Arc<Files>,
+    compacted: Revision,
     names: Names,
     latest: HashMap<Key, Latest>,
-    unindexed: Vec<(Update, Position)>,
+    /// For each key in the files of copies the version that it had when the history begins.
+    base: HashMap<Key, Version>,
+    /// What the index lacks; of a log that is read as a whole, the deletions only.
+    unindexed: Vec<(Key, Version)>,
+    whole: bool,
+    position: Option<Position>,
 }
 
 impl Log {
+    fn new(files: &Arc<Files>) -> Log {
+        Log {
+            files: files.clone(),
+            compacted: files.table.lock().compacted(),
+            names: Names::default(),
+            latest: HashMap::new(),
+            base: HashMap::new(),
+            unindexed: Vec::new(),
+            whole: false,
+            position: None,
+        }
+    }
+
     /// Reads by the index. The outer error says why the index cannot be used.
     fn load(&mut self, dir: &Path) -> Result<Result<(Index, Tail), OpenError>, IndexError> {
         let mut index = Index::open(dir)?;
@@ -292,8 +327,15 @@ impl Log {
         let synced = self.check_position(position)?;
         let mut live: Vec<(Key, Version)> = Vec::new();
         let mut newest: Option<(Key, Version)> = None;
+        if index.compacted != self.compacted {
+            return Err(IndexError::new("the history begins elsewhere"));
+        }
+        let mut all_there = true;
         let names = &mut self.names;
+        let files = self.files.clone();
+        let table = files.table.lock();
         index.load(|bucket, path, version| {
+            all_there &= table.file(version.place.file).is_some();
             let same = newest.as_ref().is_some_and(|(key, _)| key.is(bucket, path));
             if same {
                 if let Some((_, newest)) = &mut newest {
@@ -303,6 +345,10 @@ impl Log {
                 live.extend(newest.replace((key, version)));
             }
         })?;
+        drop(table);
+        if !all_there {
+            return Err(IndexError::new("a file is missing"));
+        }
         live.extend(newest);
         live.retain(|(_, version)| version.place.kind == RecordKind::Put);
         self.fetch_live(live)?;
@@ -370,33 +416,55 @@ impl Log {
                 return Err(IndexError::new(format!("no live record at {} of {}", offset, id.name())));
             };
             let value = open_value(&record);
-            self.latest.insert(
-                key,
-                Latest { revision: record.revision, written: record.written, value: Some(value) },
-            );
+            let latest = Latest {
+                revision: record.revision,
+                written: record.written,
+                value: Some(value),
+                place: version.place,
+            };
+            self.latest.insert(key, latest);
         }
         Ok(())
     }
 
     /// Reads every record.
     fn read_all(&mut self, mut index: Index) -> Result<(Index, Tail), OpenError> {
+        self.whole = true;
         self.walk_kept()?;
         let tail = self.walk_main(None)?;
-        let compacted = self.files.table.lock().compacted();
-        self.forget_unneeded(compacted);
-        let updates: Vec<_> = std::mem::take(&mut self.unindexed);
-        if let Some((_, position)) = updates.last() {
-            let position = *position;
-            let updates: Vec<_> = updates.into_iter().map(|(update, _)| update).collect();
+        if let Some(position) = self.position.take() {
+            let updates = self.index_entries();
+            index.compacted = self.compacted;
             let filled = index.apply(&updates, position).and_then(|()| index.checkpoint());
             if let Err(reason) = filled {
                 tracing::warn!(%reason, "the index of the log stays in memory");
                 index = Index::in_memory();
+                index.compacted = self.compacted;
                 // Memory does not fail.
                 let _ = index.apply(&updates, position);
             }
         }
         Ok((index, tail))
+    }
+
+    /// What the index has to know when all records have been read.
+    fn index_entries(&mut self) -> Vec<Update> {
+        let compacted = self.compacted;
+        let mut updates = Vec::new();
+        // Every deletion that the history still shows.
+        let deletions = std::mem::take(&mut self.unindexed).into_iter();
+        updates.extend(deletions.map(|(key, version)| Update::Set(key, version)));
+        for (key, latest) in &self.latest {
+            if latest.value.is_some() {
+                let version = Version { revision: latest.revision, place: latest.place };
+                updates.push(Update::Set(key.clone(), version));
+            }
+        }
+        for (key, version) in self.base.drain().filter(|(_, version)| version.place.kind == RecordKind::Put) {
+            debug_assert!(version.revision <= compacted);
+            updates.push(Update::Set(key, version));
+        }
+        updates
     }
 
     /// Files of copied records are made whole before they get their name, and end with a mark.
@@ -485,47 +553,32 @@ impl Log {
         }
         let Some(key) = self.names.key(record.bucket, record.path) else { return };
         let place = Place { kind: record.kind, file: id, offset: offset as u32, length: length as u32 };
-        let position = Position {
-            file: id,
-            start: offset,
-            end: offset + length as u64,
-            chain: record.chain.after(crc).0,
-            revision: record.revision,
-        };
         let version = Version { revision: record.revision, place };
-        self.unindexed.push((Update::Set(key.clone(), version), position));
-        let newer = self.latest.get(&key).is_none_or(|latest| latest.revision < record.revision);
+        match id.kind {
+            FileKind::Main => {
+                self.position = Some(Position {
+                    file: id,
+                    start: offset,
+                    end: offset + length as u64,
+                    chain: record.chain.after(crc).0,
+                    revision: record.revision,
+                });
+                if !self.whole || record.kind == RecordKind::Delete {
+                    self.unindexed.push((key.clone(), version));
+                }
+            }
+            FileKind::Kept => {
+                let older = self.base.get(&key).is_none_or(|base| base.revision <= record.revision);
+                if older && record.revision <= self.compacted {
+                    self.base.insert(key.clone(), version);
+                }
+            }
+        }
+        let newer = self.latest.get(&key).is_none_or(|latest| latest.revision <= record.revision);
         if newer {
             let value = (record.kind == RecordKind::Put).then(|| open_value(record));
-            self.latest.insert(key, Latest { revision: record.revision, written: record.written, value });
-        }
-    }
-
-    /// Drops versions that the history does not need: those that were replaced before it begins. They are still in
-    /// the files because those are trimmed as a whole.
-    fn forget_unneeded(&mut self, compacted: Revision) {
-        let mut versions: BTreeMap<(&Key, Revision), RecordKind> = BTreeMap::new();
-        for (update, _) in &self.unindexed {
-            if let Update::Set(key, version) = update {
-                versions.insert((key, version.revision), version.place.kind);
-            }
-        }
-        let mut unneeded = std::collections::HashSet::new();
-        let mut next: Option<(&Key, Revision)> = None;
-        for ((key, revision), kind) in versions.iter().rev() {
-            let successor = next.filter(|(other, _)| other == key).map(|(_, revision)| revision);
-            next = Some((key, *revision));
-            let replaced = successor.is_some_and(|successor| successor <= compacted);
-            let gone = *kind == RecordKind::Delete && *revision <= compacted;
-            if replaced || gone {
-                unneeded.insert(((*key).clone(), *revision));
-            }
-        }
-        if !unneeded.is_empty() {
-            self.unindexed.retain(|(update, _)| match update {
-                Update::Set(key, version) => !unneeded.contains(&(key.clone(), version.revision)),
-                Update::Remove(..) => true,
-            });
+            let latest = Latest { revision: record.revision, written: record.written, value, place };
+            self.latest.insert(key, latest);
         }
     }
 
@@ -548,7 +601,7 @@ pub(crate) fn open_value(record: &Record<'_>) -> Bytes {
 /// Builds the maps. The headers are read on all cores: that is most of the work.
 fn build_state(latest: HashMap<Key, Latest>, newest: (Revision, Timestamp), extract: &Extract) -> State {
     let live = latest.into_iter().filter_map(|(key, latest)| {
-        let Latest { revision, written, value } = latest;
+        let Latest { revision, written, value, .. } = latest;
         Some((key, revision, written, value?))
     });
     let mut live: Vec<_> = live.collect();

@@ -52,7 +52,9 @@ impl Driven {
         let Recovered { files, index, state, tail, unindexed, lock } = recover(&options, &extract)?;
         let hub = Arc::new(Hub::new(state, Window { events: 8, bytes: 1 << 20 }));
         let keeper = Arc::new(Keeper::new(files.clone(), index, options.clone(), hub.clone()));
-        keeper.indexed_later(unindexed);
+        if let Some((versions, position)) = unindexed {
+            keeper.indexed_later(versions, position);
+        }
         let appender = Appender::new(files, tail, options.segment_bytes, keeper.clone());
         let queue = Arc::new(Queue::default());
         let mut committer = Committer::new(hub.clone(), ticking_clock(), queue, appender);
