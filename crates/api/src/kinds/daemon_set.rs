@@ -3,9 +3,17 @@
 use serde_json::{Value, json};
 
 use super::access::{at, fill, object_mut, set, text};
-use super::{COUNTED, Rules, template};
+use super::{COUNTED, Rules, checks, template};
 
-pub(super) const RULES: Rules = Rules { default, create, update, status_keeps_labels: true, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    update,
+    status_keeps_labels: true,
+    validate: checks::workload::daemon_set,
+    validate_update: checks::workload::selector_stays,
+    ..COUNTED
+};
 
 /// Counts the changes of the template, for controllers of old.
 const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";

@@ -3,13 +3,15 @@
 use serde_json::{Value, json};
 
 use super::access::{fill, object_mut, text};
-use super::{PLAIN, Rules, template};
+use super::{PLAIN, Rules, checks, template};
 
 pub(super) const RULES: Rules = Rules {
     default,
     // A change of annotations counts too: tools record there why they changed what.
     generation: &["spec", "metadata.annotations"],
     status_keeps_labels: true,
+    validate: checks::workload::deployment,
+    validate_update: checks::workload::selector_stays,
     ..PLAIN
 };
 

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::access::{at_mut, fill, list, object_mut, set};
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, ..PLAIN };
+pub(super) const RULES: Rules = Rules { default, validate: checks::small::autoscaler, ..PLAIN };
 
 fn default(scaler: &mut Value) {
     let Some(spec) = object_mut(scaler, "spec") else { return };

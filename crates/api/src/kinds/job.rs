@@ -3,9 +3,14 @@
 use serde_json::Value;
 
 use super::access::{fill, has, list_mut, map, object_mut, set, text};
-use super::{COUNTED, Rules, template};
+use super::{COUNTED, Rules, checks, template};
 
-pub(super) const RULES: Rules = Rules { default, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    validate: checks::workload::job,
+    validate_update: checks::workload::job_update,
+    ..COUNTED
+};
 
 fn default(job: &mut Value) {
     let Some(spec) = object_mut(job, "spec") else { return };

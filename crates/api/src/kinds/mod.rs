@@ -10,6 +10,7 @@ mod admission_policy;
 mod admission_webhook;
 mod api_service;
 mod certificate_signing_request;
+mod checks;
 mod config_map;
 mod cron_job;
 mod csi;
@@ -117,7 +118,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("batch", "Job") => job::RULES,
         ("batch", "CronJob") => cron_job::RULES,
         ("autoscaling", "HorizontalPodAutoscaler") => horizontal_pod_autoscaler::RULES,
-        ("policy", "PodDisruptionBudget") => COUNTED,
+        ("policy", "PodDisruptionBudget") => Rules { validate: checks::small::disruption_budget, ..COUNTED },
         ("networking.k8s.io", "Ingress") => ingress::RULES,
         ("networking.k8s.io", "IngressClass") => ingress::CLASS,
         ("networking.k8s.io", "NetworkPolicy") => network_policy::RULES,
@@ -143,6 +144,7 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => flow_control::PRIORITY_LEVEL,
         ("resource.k8s.io", "ResourceClaim") => resource_claim::CLAIM,
         ("resource.k8s.io", "ResourceClaimTemplate") => resource_claim::TEMPLATE,
+        ("coordination.k8s.io", "Lease") => Rules { validate: checks::small::lease, ..PLAIN },
         (
             "storage.k8s.io"
             | "resource.k8s.io"

@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::access::{fill, object_mut, set};
 use super::resources::round_list;
-use super::{PLAIN, Rules, pod_spec};
+use super::{PLAIN, Rules, checks, pod_spec};
 
-pub(super) const RULES: Rules = Rules { default, create, ..PLAIN };
+pub(super) const RULES: Rules =
+    Rules { default, create, validate: checks::small::persistent_volume, ..PLAIN };
 
 fn default(volume: &mut Value) {
     if let Some(status) = object_mut(volume, "status") {

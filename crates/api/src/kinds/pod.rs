@@ -4,9 +4,15 @@ use serde_json::{Value, json};
 
 use super::access::{at, at_mut, fill, flag, int, list, list_mut, map, object_mut, set, text};
 use super::resources::{entries, fill_list};
-use super::{COUNTED, Rules, pod_spec};
+use super::{COUNTED, Rules, checks, pod_spec};
 
-pub(super) const RULES: Rules = Rules { default, create, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    validate: checks::pod_spec::pod,
+    validate_update: checks::pod_spec::pod_update,
+    ..COUNTED
+};
 
 fn default(pod: &mut Value) {
     let Some(spec) = object_mut(pod, "spec") else { return };

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::access::{fill, list_mut, object_mut, text};
 use super::metadata::NameRule;
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const BINDING: Rules = Rules { default, ..ROLE };
-pub(super) const ROLE: Rules = Rules { name: NameRule::PathSegment, ..PLAIN };
+pub(super) const BINDING: Rules = Rules { default, validate: super::all_valid, ..ROLE };
+pub(super) const ROLE: Rules = Rules { name: NameRule::PathSegment, validate: checks::small::role, ..PLAIN };
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 

@@ -3,9 +3,14 @@
 use serde_json::Value;
 
 use super::access::{fill, map, object_mut, set};
-use super::{COUNTED, Rules, template};
+use super::{COUNTED, Rules, checks, template};
 
-pub(super) const RULES: Rules = Rules { default, status_keeps_labels: true, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    status_keeps_labels: true,
+    validate: checks::workload::replication_controller,
+    ..COUNTED
+};
 
 fn default(object: &mut Value) {
     let Some(spec) = object_mut(object, "spec") else { return };

@@ -4,9 +4,15 @@ use serde_json::{Value, json};
 
 use super::access::{at, at_mut, fill, has, int, list_mut, object_mut, remove, set, text};
 use super::metadata::NameRule;
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, name: NameRule::Label1035, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    name: NameRule::Label1035,
+    validate: checks::service::validate,
+    validate_update: checks::service::update,
+    ..PLAIN
+};
 
 /// How long a client stays with an endpoint: three hours.
 const AFFINITY_SECONDS: i64 = 10_800;

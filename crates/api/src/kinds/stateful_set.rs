@@ -3,9 +3,15 @@
 use serde_json::{Value, json};
 
 use super::access::{fill, list_mut, object_mut, text};
-use super::{COUNTED, Rules, persistent_volume_claim, template};
+use super::{COUNTED, Rules, checks, persistent_volume_claim, template};
 
-pub(super) const RULES: Rules = Rules { default, status_keeps_labels: true, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    status_keeps_labels: true,
+    validate: checks::workload::stateful_set,
+    validate_update: checks::workload::stateful_set_update,
+    ..COUNTED
+};
 
 fn default(object: &mut Value) {
     let Some(spec) = object_mut(object, "spec") else { return };

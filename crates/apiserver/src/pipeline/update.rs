@@ -169,7 +169,6 @@ impl Pipeline {
         if !applied {
             fields::track_update(&storage, &mut new, old, context, options, target.subresource);
         }
-        errors.extend(kinds::validate(&storage, &new));
         errors.extend(kinds::validate_update(&storage, &new, old));
         dedup(&mut errors);
         if !errors.is_empty() {

@@ -1,0 +1,341 @@
+//! What is wrong with what makes pods: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet, Job,
+//! CronJob.
+
+use serde_json::Value;
+
+use super::{cron, not_negative, one_of, pod_spec};
+use crate::field::FieldError;
+use crate::intstr::IntOrString;
+use crate::kinds::access::{at, flag, has, int, list, map, text};
+use crate::kinds::metadata;
+use crate::kinds::path::Path;
+use crate::names;
+use crate::selector::LabelSelector;
+
+const SPEC: Path<'static> = Path::Root("spec");
+
+pub(in crate::kinds) fn deployment(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = at(object, "spec");
+    selected_template(spec, "deployment", errors);
+    for name in ["replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"] {
+        not_negative(spec, name, &SPEC, errors);
+    }
+    let ready = int(spec, "minReadySeconds").unwrap_or_default();
+    if let Some(deadline) =
+        int(spec, "progressDeadlineSeconds").filter(|deadline| *deadline >= 0 && *deadline <= ready)
+    {
+        let why = "must be greater than minReadySeconds";
+        errors.push(FieldError::invalid(SPEC.field("progressDeadlineSeconds"), deadline, why));
+    }
+    let strategy = at(spec, "strategy");
+    let path = SPEC.field("strategy");
+    one_of(strategy, "type", &["Recreate", "RollingUpdate"], &path, errors);
+    let rolling = path.field("rollingUpdate");
+    match text(strategy, "type") {
+        "Recreate" if has(strategy, "rollingUpdate") => {
+            let why = "may not be specified when strategy `type` is 'Recreate'";
+            errors.push(FieldError::forbidden(rolling, why));
+        }
+        "RollingUpdate" => rolling_update(at(strategy, "rollingUpdate"), &rolling, errors),
+        _ => {}
+    }
+}
+
+fn rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for name in ["maxUnavailable", "maxSurge"] {
+        amount(at(rolling, name), &path.field(name), errors);
+    }
+    if is_nothing(at(rolling, "maxUnavailable")) && is_nothing(at(rolling, "maxSurge")) {
+        let value = at(rolling, "maxUnavailable").clone();
+        errors.push(FieldError::invalid(
+            path.field("maxUnavailable"),
+            value,
+            "may not be 0 when `maxSurge` is 0",
+        ));
+    }
+    if percent(at(rolling, "maxUnavailable")).is_some_and(|percent| percent > 100) {
+        let value = at(rolling, "maxUnavailable").clone();
+        errors.push(FieldError::invalid(
+            path.field("maxUnavailable"),
+            value,
+            "must not be greater than 100%",
+        ));
+    }
+}
+
+/// A number or a percentage that is not less than zero.
+fn amount(value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    match value {
+        Value::String(written) if percent(value).is_none() => {
+            let why = "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')";
+            errors.push(FieldError::invalid(path, written.as_str(), why));
+        }
+        Value::Number(number) if number.as_i64().is_some_and(|number| number < 0) => {
+            errors.push(FieldError::invalid(path, value.clone(), metadata::NOT_NEGATIVE));
+        }
+        _ => {}
+    }
+}
+
+fn percent(value: &Value) -> Option<u32> {
+    let digits = value.as_str()?.strip_suffix('%')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.as_i64() == Some(0),
+        other => percent(other) == Some(0),
+    }
+}
+
+pub(in crate::kinds) fn replica_set(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = at(object, "spec");
+    selected_template(spec, "replicaset", errors);
+    not_negative(spec, "replicas", &SPEC, errors);
+    not_negative(spec, "minReadySeconds", &SPEC, errors);
+}
+
+pub(in crate::kinds) fn replication_controller(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = at(object, "spec");
+    not_negative(spec, "replicas", &SPEC, errors);
+    not_negative(spec, "minReadySeconds", &SPEC, errors);
+    if map(spec, "selector").next().is_none() {
+        errors.push(FieldError::required(SPEC.field("selector"), ""));
+    }
+    if !has(spec, "template") {
+        errors.push(FieldError::required(SPEC.field("template"), ""));
+        return;
+    }
+    let labels = at(at(at(spec, "template"), "metadata"), "labels");
+    if !map(spec, "selector").all(|(key, value)| labels.get(key) == Some(value)) {
+        mismatch(labels, errors);
+    }
+    runs_forever(spec, "ReplicationController", errors);
+}
+
+pub(in crate::kinds) fn daemon_set(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = at(object, "spec");
+    selected_template(spec, "daemonset", errors);
+    not_negative(spec, "minReadySeconds", &SPEC, errors);
+    not_negative(spec, "revisionHistoryLimit", &SPEC, errors);
+    one_of(
+        at(spec, "updateStrategy"),
+        "type",
+        &["OnDelete", "RollingUpdate"],
+        &SPEC.field("updateStrategy"),
+        errors,
+    );
+}
+
+pub(in crate::kinds) fn stateful_set(object: &Value, errors: &mut Vec<FieldError>) {
+    let spec = at(object, "spec");
+    selected_template(spec, "statefulset", errors);
+    for name in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+        not_negative(spec, name, &SPEC, errors);
+    }
+    one_of(spec, "podManagementPolicy", &["OrderedReady", "Parallel"], &SPEC, errors);
+    one_of(
+        at(spec, "updateStrategy"),
+        "type",
+        &["OnDelete", "RollingUpdate"],
+        &SPEC.field("updateStrategy"),
+        errors,
+    );
+}
+
+pub(in crate::kinds) fn stateful_set_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    const MAY_CHANGE: [&str; 7] = [
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+    ];
+    let fixed = |object| -> Vec<(String, Value)> {
+        let mut fields: Vec<_> = map(object, "spec")
+            .filter(|(name, _)| !MAY_CHANGE.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        fields.sort_by(|(left, _), (right, _)| left.cmp(right));
+        fields
+    };
+    if fixed(new) != fixed(old) {
+        let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
+        errors.push(FieldError::forbidden(SPEC, why));
+    }
+}
+
+/// The selector of these may not change: pods would be lost.
+pub(in crate::kinds) fn selector_stays(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (at(at(new, "spec"), "selector"), at(at(old, "spec"), "selector"));
+    if new != old {
+        errors.push(FieldError::immutable(SPEC.field("selector"), new));
+    }
+}
+
+/// A selector and a template that carries what it selects, whose pods are restarted for ever.
+fn selected_template(spec: &Value, what: &str, errors: &mut Vec<FieldError>) {
+    let selector = at(spec, "selector");
+    let path = SPEC.field("selector");
+    let labels = at(at(at(spec, "template"), "metadata"), "labels");
+    let parsed: Option<LabelSelector> = serde_json::from_value(selector.clone()).ok();
+    let is_empty =
+        map(selector, "matchLabels").next().is_none() && list(selector, "matchExpressions").is_empty();
+    if selector.is_null() {
+        errors.push(FieldError::required(path, ""));
+    } else if is_empty {
+        let why = format!("empty selector is invalid for {what}");
+        errors.push(FieldError::invalid(path, selector.clone(), why));
+    } else {
+        label_selector(selector, &path, errors);
+    }
+    let get = |key: &str| labels.get(key).and_then(Value::as_str);
+    let selects =
+        !selector.is_null() && !is_empty && parsed.is_some_and(|selector| selector.matches_with(get));
+    if !is_empty && !selects || selector.is_null() {
+        mismatch(labels, errors);
+    }
+    let kind = match what {
+        "daemonset" => "DaemonSet",
+        "statefulset" => "StatefulSet",
+        _ => "ReplicaSet",
+    };
+    runs_forever(spec, kind, errors);
+}
+
+/// What is wrong with a label selector.
+pub(super) fn label_selector(selector: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    metadata::labels(at(selector, "matchLabels"), &path.field("matchLabels"), errors);
+    let field = path.field("matchExpressions");
+    for (index, expression) in list(selector, "matchExpressions").iter().enumerate() {
+        let path = field.index(index);
+        let values = list(expression, "values");
+        match text(expression, "operator") {
+            "In" | "NotIn" if values.is_empty() => {
+                let why = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(path.field("values"), why));
+            }
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(path.field("values"), why));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errors.push(FieldError::invalid(
+                path.field("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        let key = text(expression, "key");
+        super::all_wrong(names::qualified(key), key, path.field("key"), errors);
+    }
+}
+
+fn mismatch(labels: &Value, errors: &mut Vec<FieldError>) {
+    let template = SPEC.field("template");
+    let path = template.field("metadata");
+    let why = "`selector` does not match template `labels`";
+    errors.push(FieldError::invalid(path.field("labels"), labels.clone(), why));
+}
+
+fn runs_forever(spec: &Value, kind: &str, errors: &mut Vec<FieldError>) {
+    let path = SPEC.field("template");
+    pod_spec::template(at(spec, "template"), &path, errors);
+    let pod = at(at(spec, "template"), "spec");
+    let path = path.field("spec");
+    let policy = text(pod, "restartPolicy");
+    if matches!(policy, "OnFailure" | "Never") {
+        errors.push(FieldError::not_supported(path.field("restartPolicy"), policy, &["Always"]));
+    }
+    if has(pod, "activeDeadlineSeconds") {
+        let why = format!("activeDeadlineSeconds in {kind} is not Supported");
+        errors.push(FieldError::forbidden(path.field("activeDeadlineSeconds"), why));
+    }
+}
+
+pub(in crate::kinds) fn job(object: &Value, errors: &mut Vec<FieldError>) {
+    job_spec(at(object, "spec"), &SPEC, errors);
+}
+
+fn job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for name in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "backoffLimitPerIndex",
+        "ttlSecondsAfterFinished",
+    ] {
+        not_negative(spec, name, path, errors);
+    }
+    one_of(spec, "completionMode", &["Indexed", "NonIndexed"], path, errors);
+    if text(spec, "completionMode") == "Indexed" && !has(spec, "completions") {
+        let why = "when completion mode is Indexed";
+        errors.push(FieldError::required(path.field("completions"), why));
+    }
+    let template = path.field("template");
+    pod_spec::template(at(spec, "template"), &template, errors);
+    let pod = template.field("spec");
+    match text(at(at(spec, "template"), "spec"), "restartPolicy") {
+        "OnFailure" | "Never" => {}
+        "Always" | "" => {
+            let why = "valid values: \"OnFailure\", \"Never\"";
+            errors.push(FieldError::required(pod.field("restartPolicy"), why));
+        }
+        // That it is none at all has been said.
+        _ => {}
+    }
+}
+
+pub(in crate::kinds) fn job_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (at(new, "spec"), at(old, "spec"));
+    let is_elastic =
+        text(new, "completionMode") == "Indexed" && at(new, "completions") == at(new, "parallelism");
+    for name in ["completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"] {
+        if at(new, name) != at(old, name) && !(name == "completions" && is_elastic) {
+            errors.push(FieldError::immutable(SPEC.field(name), at(new, name)));
+        }
+    }
+    if at(new, "template") != at(old, "template") && !flag(old, "suspend") {
+        errors.push(FieldError::immutable(SPEC.field("template"), at(new, "template")));
+    }
+}
+
+pub(in crate::kinds) fn cron_job(object: &Value, errors: &mut Vec<FieldError>) {
+    /// What is left of a name's 63 characters after the eleven that each job adds.
+    const LONGEST_NAME: usize = 52;
+    let spec = at(object, "spec");
+    let name = text(at(object, "metadata"), "name");
+    if name.len() > LONGEST_NAME {
+        errors.push(FieldError::invalid(
+            Path::Root("metadata").field("name"),
+            name,
+            names::too_long(LONGEST_NAME),
+        ));
+    }
+    let schedule = text(spec, "schedule");
+    if schedule.is_empty() {
+        errors.push(FieldError::required(SPEC.field("schedule"), ""));
+    } else if schedule.contains("TZ=") {
+        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
+        errors.push(FieldError::invalid(SPEC.field("schedule"), schedule, why));
+    } else if let Err(why) = cron::check(schedule) {
+        errors.push(FieldError::invalid(SPEC.field("schedule"), schedule, why));
+    }
+    for name in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        not_negative(spec, name, &SPEC, errors);
+    }
+    one_of(spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &SPEC, errors);
+    let template = SPEC.field("jobTemplate");
+    job_spec(at(at(spec, "jobTemplate"), "spec"), &template.field("spec"), errors);
+}
+
+/// A number of pods, or a share of them.
+pub(super) fn count_of_pods(value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if serde_json::from_value::<IntOrString>(value.clone()).is_ok() {
+        amount(value, path, errors);
+    }
+}
