@@ -51,10 +51,8 @@ fn validate(secret: &Value, errors: &mut Vec<FieldError>) {
         }
         "kubernetes.io/dockercfg" => require(&[".dockercfg"]),
         "kubernetes.io/dockerconfigjson" => require(&[".dockerconfigjson"]),
-        "kubernetes.io/basic-auth" => {
-            if !has("username") && !has("password") {
-                require(&["username", "password"]);
-            }
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            require(&["username", "password"]);
         }
         "kubernetes.io/ssh-auth" => require(&["ssh-privatekey"]),
         "kubernetes.io/tls" => require(&["tls.crt", "tls.key"]),
