@@ -48,6 +48,3 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     server.finished().await;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,28 +1,110 @@
-//! The OpenAPI documents. Read on: `api::openapi`, which makes them.
+//! The OpenAPI documents: made when somebody asks for the first time, kept compressed, sent as they are kept.
+//!
+//! Read on: `api::openapi`, which makes them.
 
-use http::Response;
-use http::request::Parts;
+use std::collections::HashMap;
+use std::io::Read as _;
+use std::sync::Arc;
 
-use crate::rest::Refusal;
-use crate::serve::Body;
+use api::gvk::GroupVersion;
+use api::openapi;
+use api::registry::Registry;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::read::{GzDecoder, GzEncoder};
+use parking_lot::Mutex;
 
-/// The documents, made when somebody asks.
+use crate::discovery::hash;
+
+/// Which document.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Which {
+    /// Version 2, everything, as JSON.
+    V2Json,
+    /// The same as protobuf, which is all that old clients take.
+    V2Protobuf,
+    /// Version 3, which documents there are.
+    V3Index,
+    /// Version 3, one group and version.
+    V3(GroupVersion),
+}
+
+/// A document.
+pub(crate) struct Compressed {
+    gzip: Bytes,
+    /// With its quotes.
+    pub(crate) etag: String,
+}
+
+impl Compressed {
+    fn new(bytes: &[u8]) -> Self {
+        let mut gzip = Vec::new();
+        // Reading from memory and writing to memory cannot fail.
+        let _ = GzEncoder::new(bytes, Compression::default()).read_to_end(&mut gzip);
+        Self { gzip: gzip.into(), etag: format!("\"{}\"", hash(bytes)) }
+    }
+
+    /// As it is kept.
+    pub(crate) fn gzip(&self) -> Bytes {
+        self.gzip.clone()
+    }
+
+    /// For a client that does not take it so.
+    pub(crate) fn plain(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(self.gzip.len() * 12);
+        let _ = GzDecoder::new(&*self.gzip).read_to_end(&mut bytes);
+        bytes.into()
+    }
+}
+
+/// The documents that have been asked for.
 #[derive(Default)]
-pub(crate) struct OpenApi {}
+pub(crate) struct OpenApi {
+    made: Mutex<HashMap<Which, Arc<Compressed>>>,
+}
 
 impl OpenApi {
-    /// `/openapi/v2`.
-    pub(crate) fn v2(&self, _head: &Parts) -> Result<Response<Body>, Refusal> {
-        Err(Refusal::NoSuchPath)
+    /// The document; `None` where there is no such group and version.
+    pub(crate) async fn document(
+        &self,
+        registry: &'static Registry,
+        which: Which,
+    ) -> Option<Arc<Compressed>> {
+        if let Some(known) = self.made.lock().get(&which) {
+            return Some(known.clone());
+        }
+        // All of version 2 is a few megabytes: the threads that serve have better things to do.
+        let wanted = which.clone();
+        let made = tokio::task::spawn_blocking(move || make(registry, &wanted)).await.ok()??;
+        Some(self.made.lock().entry(which).or_insert_with(|| Arc::new(made)).clone())
     }
+}
 
-    /// `/openapi/v3`.
-    pub(crate) fn v3(&self, _head: &Parts) -> Result<Response<Body>, Refusal> {
-        Err(Refusal::NoSuchPath)
-    }
+fn make(registry: &Registry, which: &Which) -> Option<Compressed> {
+    let bytes = match which {
+        Which::V2Json => openapi::document_v2(registry).to_string().into_bytes(),
+        Which::V2Protobuf => openapi::to_protobuf(&openapi::document_v2(registry)),
+        Which::V3Index => openapi::index_v3(registry).to_string().into_bytes(),
+        Which::V3(version) => openapi::document_v3(registry, version)?.to_string().into_bytes(),
+    };
+    Some(Compressed::new(&bytes))
+}
 
-    /// `/openapi/v3/PATH`.
-    pub(crate) fn v3_part(&self, _head: &Parts, _path: &str) -> Result<Response<Body>, Refusal> {
-        Err(Refusal::NoSuchPath)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_document_is_made_once_and_is_the_same_either_way() {
+        let (openapi, registry) = (OpenApi::default(), api::registry::registry());
+        let apps = Which::V3(GroupVersion::parse("apps/v1"));
+        let first = openapi.document(registry, apps.clone()).await.expect("a document");
+        let again = openapi.document(registry, apps).await.expect("a document");
+        assert!(Arc::ptr_eq(&first, &again));
+        let document: serde_json::Value = serde_json::from_slice(&first.plain()).expect("JSON");
+        assert_eq!(document["openapi"], "3.0.0");
+        assert!(first.gzip().len() * 4 < first.plain().len());
+        let none = Which::V3(GroupVersion::parse("none/v1"));
+        assert!(openapi.document(registry, none).await.is_none());
     }
 }

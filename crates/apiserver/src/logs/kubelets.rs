@@ -1,18 +1,18 @@
 //! Connections to kubelets: made when first needed, kept, and made again when they break.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use api::status::{Reason, Status};
 use component::ErrorChain;
 use component::kubeconfig::Identity;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
-use rpc::v1::LogsRequest;
 use rpc::v1::node_client::NodeClient;
+use rpc::v1::{LogsChunk, LogsRequest};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
-use super::Chunks;
 use crate::pipeline::PodHost;
 
 /// How long connecting to a kubelet may take.
@@ -23,6 +23,9 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// How many connections are kept; all are dropped when there are more, and made again as needed.
 const MOST: usize = 1024;
+
+/// A log as it comes.
+pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<LogsChunk, tonic::Status>> + Send>>;
 
 /// How kubelets are reached.
 pub(crate) struct Kubelets {

@@ -5,19 +5,17 @@
 mod kubelets;
 mod request;
 
-use std::pin::Pin;
 use std::time::Duration;
 
 use api::status::Status;
-use bytes::Bytes;
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, StreamExt as _};
 use http::{Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use rpc::v1::{LogsChunk, LogsRequest};
+use rpc::v1::LogsRequest;
 use store::{Bucket, Key};
 
-pub(crate) use kubelets::Kubelets;
+pub(crate) use kubelets::{Chunks, Kubelets};
 
 use crate::metrics::Going;
 use crate::pipeline::{Pipeline, RequestContext, Target};
@@ -25,9 +23,6 @@ use crate::serve::{App, Body, empty};
 
 /// How long an answer waits for the first words, so that a failure can still be told as one.
 const FIRST_WORDS: Duration = Duration::from_millis(500);
-
-/// A log as it comes.
-pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<LogsChunk, tonic::Status>> + Send>>;
 
 /// Answers a REST request for the log of a container.
 pub(crate) async fn log(
@@ -88,6 +83,5 @@ async fn first_words(mut chunks: Chunks) -> Result<Chunks, Status> {
         Ok(Some(Err(status))) => return Err(rpc::status::from_grpc(&status)),
         Ok(Some(Ok(chunk))) => chunk,
     };
-    let first = LogsChunk { data: Bytes::from(first.data) };
     Ok(Box::pin(stream::iter([Ok(first)]).chain(chunks)))
 }

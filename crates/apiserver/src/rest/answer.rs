@@ -10,8 +10,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::negotiate::{self, Media};
+use super::protobuf;
 use super::query::Query;
-use crate::serve::{Body, full};
+use crate::serve::{Body, empty, full};
 
 /// Answers that are smaller are not worth the time of compressing.
 const COMPRESS_FROM: usize = 128 * 1024;
@@ -34,6 +35,19 @@ pub(super) fn with(code: StatusCode, content_type: &'static str, bytes: Bytes) -
     response
 }
 
+/// Whether the client has a document of that tag already.
+pub(super) fn is_known(head: &Parts, etag: &str) -> bool {
+    let known = super::text(&head.headers, &header::IF_NONE_MATCH);
+    known.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
+}
+
+/// The client has it already.
+pub(super) fn not_modified() -> Response<Body> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
 /// A failure, in the encoding that the client accepts.
 pub(super) fn status(head: &Parts, status: &Status) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -47,12 +61,17 @@ pub(super) fn status(head: &Parts, status: &Status) -> Response<Body> {
     response
 }
 
-/// A JSON document in the encoding that the client accepts, readable where a person asks.
+/// A JSON document, in the encoding that the client accepts, readable where a person asks.
 pub(super) fn json(head: &Parts, media: Media, code: StatusCode, bytes: Bytes) -> Response<Body> {
-    let bytes = match media {
-        Media::Json if is_pretty(head) => pretty(&bytes).unwrap_or(bytes),
-        Media::Json => bytes,
-        Media::Yaml => yaml(&bytes).unwrap_or(bytes),
+    let (media, bytes) = match media {
+        Media::Json if is_pretty(head) => (media, pretty(&bytes).unwrap_or(bytes)),
+        Media::Json => (media, bytes),
+        Media::Yaml => (media, yaml(&bytes).unwrap_or(bytes)),
+        Media::Protobuf => match protobuf::write(&bytes) {
+            Some(bytes) => (media, bytes),
+            // What has no protobuf form is better told in another one than not at all.
+            None => (Media::Json, bytes),
+        },
     };
     compressed(head, with(code, media.content_type(), Bytes::new()), bytes)
 }

@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::negotiate::{self, Media};
 use super::route::Route;
-use super::{Answered, Call, Refusal, answer};
+use super::{Answered, Call, Refusal, answer, openapi};
 use crate::discovery::{Aggregated, Document};
-use crate::serve::{App, Body, empty, full};
+use crate::serve::{App, Body, full};
 
 /// Whether the server is alive and ready, and its checks one by one.
 pub(super) fn health(app: &App, head: &Parts) -> Answered {
@@ -43,9 +43,8 @@ pub(super) fn version(head: &Parts) -> Response<Body> {
 }
 
 /// Answers with a document; the user may see it.
-pub(super) fn answer(call: &Call<'_>, route: &Route) -> Answered {
+pub(super) async fn answer(call: &Call<'_>, route: &Route) -> Answered {
     let discovery = &call.app.discovery;
-    let openapi = &call.app.openapi;
     match route {
         Route::Root => Ok(paths(call)),
         Route::Metrics => from_endpoints(call.app, "/metrics", None),
@@ -60,25 +59,22 @@ pub(super) fn answer(call: &Call<'_>, route: &Route) -> Answered {
         Route::Resources { group, version } => {
             legacy(call, discovery.resources(group, version).ok_or(Refusal::NoSuchPath)?)
         }
-        Route::OpenApiV2 => openapi.v2(call.head),
-        Route::OpenApiV3 => openapi.v3(call.head),
-        Route::OpenApiV3Part(path) => openapi.v3_part(call.head, path),
+        Route::OpenApiV2 => openapi::v2(call).await,
+        Route::OpenApiV3 => openapi::v3(call).await,
+        Route::OpenApiV3Part(path) => openapi::v3_part(call, path).await,
         Route::Health | Route::Version | Route::Resource(_) | Route::Unknown => Err(Refusal::NoSuchPath),
     }
 }
 
 /// A document with its ETag, or the news that the client has it already.
-pub(super) fn tagged(
+fn tagged(
     head: &Parts,
     document: &Document,
     content_type: &'static str,
     vary: &'static str,
 ) -> Response<Body> {
-    let known = super::text(&head.headers, &header::IF_NONE_MATCH);
-    let mut response = if known.split(',').any(|tag| tag.trim() == document.etag) {
-        let mut response = Response::new(empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
+    let mut response = if answer::is_known(head, &document.etag) {
+        answer::not_modified()
     } else {
         let response = answer::with(StatusCode::OK, content_type, Default::default());
         answer::compressed(head, response, document.bytes.clone())

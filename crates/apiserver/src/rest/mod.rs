@@ -13,6 +13,8 @@ mod body;
 mod documents;
 mod list;
 mod negotiate;
+mod openapi;
+mod protobuf;
 mod query;
 mod read;
 mod route;
@@ -144,7 +146,7 @@ async fn dispatch(
                 return Err(method_not_allowed().into());
             }
             call.app.pipeline.allowed_path(&call.context, "get", head.uri.path())?;
-            documents::answer(&call, &document)
+            documents::answer(&call, &document).await
         }
     }
 }

@@ -4,6 +4,7 @@ use api::status::{Details, Reason, Status};
 use http::header;
 use http::request::Parts;
 
+use super::protobuf;
 use crate::discovery::Aggregated;
 use crate::view::{Form, MetaVersion};
 
@@ -12,6 +13,7 @@ use crate::view::{Form, MetaVersion};
 pub(super) enum Media {
     Json,
     Yaml,
+    Protobuf,
 }
 
 impl Media {
@@ -20,6 +22,7 @@ impl Media {
         match self {
             Self::Json => "application/json",
             Self::Yaml => "application/yaml",
+            Self::Protobuf => protobuf::MEDIA_TYPE,
         }
     }
 }
@@ -76,9 +79,9 @@ pub(super) fn object(head: &Parts) -> Result<Accepted, Status> {
     choose(accept(head), false)
 }
 
-/// The form of a watch; its encoding is JSON.
-pub(super) fn watch(head: &Parts) -> Result<Form, Status> {
-    choose(accept(head), true).map(|accepted| accepted.form)
+/// The encoding and form of a watch.
+pub(super) fn watch(head: &Parts) -> Result<Accepted, Status> {
+    choose(accept(head), true)
 }
 
 fn choose(header: &str, streams: bool) -> Result<Accepted, Status> {
@@ -89,6 +92,8 @@ fn choose(header: &str, streams: bool) -> Result<Accepted, Status> {
         let media = match clause.media {
             "*/*" | "application/*" | "application/json" => Media::Json,
             "application/yaml" if !streams => Media::Yaml,
+            // A table has no protobuf form, and whoever wants metadata only takes JSON as well.
+            protobuf::MEDIA_TYPE if clause.parameter("as").is_empty() => Media::Protobuf,
             _ => continue,
         };
         if !matches!(clause.parameter("stream"), "" | "watch") {
@@ -108,6 +113,19 @@ fn choose(header: &str, streams: bool) -> Result<Accepted, Status> {
         return Ok(Accepted { media, form });
     }
     Err(not_acceptable())
+}
+
+/// The first of the client's media types that is one of those, or the first of those where the client takes anything.
+pub(super) fn one_of(head: &Parts, served: &[&'static str]) -> Result<&'static str, Status> {
+    let header = accept(head);
+    if header.trim().is_empty() {
+        return Ok(served[0]);
+    }
+    let wanted = clauses(header).into_iter().find_map(|clause| match clause.media {
+        "*/*" | "application/*" => Some(served[0]),
+        media => served.iter().copied().find(|own| *own == media),
+    });
+    wanted.ok_or_else(not_acceptable)
 }
 
 /// The encoding of a Status, which every client gets whatever it accepts.
@@ -175,7 +193,12 @@ mod tests {
                 Form::Table(MetaVersion::V1Beta1),
             ),
             ("application/json;as=Table;g=meta.k8s.io;v=v9, application/json", Media::Json, Form::Object),
-            ("application/vnd.kubernetes.protobuf,application/json", Media::Json, Form::Object),
+            ("application/vnd.kubernetes.protobuf,application/json", Media::Protobuf, Form::Object),
+            (
+                "application/vnd.kubernetes.protobuf;as=Table;g=meta.k8s.io;v=v1,*/*",
+                Media::Json,
+                Form::Object,
+            ),
             ("application/json;q=0.5, application/yaml;q=0.9", Media::Yaml, Form::Object),
             (
                 "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1",

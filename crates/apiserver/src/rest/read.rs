@@ -4,7 +4,7 @@ use http::{Response, StatusCode, header};
 
 use super::list::Pieces;
 use super::negotiate::{self, Media};
-use super::{Answered, Call, answer};
+use super::{Answered, Call, answer, protobuf};
 use crate::pipeline::{DeletedCollection, GetOptions, ListResult, Object, Target};
 use crate::serve::{Body, empty};
 use crate::view::{ListMeta, View};
@@ -59,6 +59,12 @@ fn page(call: &Call<'_>, accepted: negotiate::Accepted, found: ListResult) -> An
     let ListResult { def, revision, entries, continue_token, remaining } = found;
     let view = View::new(def.clone(), accepted.form, call.query.get("includeObject"), call.context.now)?;
     let meta = ListMeta { revision: revision.to_string(), continue_token, remaining };
+    if accepted.media == Media::Protobuf
+        && let Some(bytes) = protobuf::list(&def, &meta, entries.iter().map(|entry| &**entry))
+    {
+        let response = answer::with(StatusCode::OK, protobuf::MEDIA_TYPE, Default::default());
+        return Ok(answer::compressed(call.head, response, bytes));
+    }
     let pieces = Pieces::new(def, view, &meta, entries);
     if accepted.media != Media::Json || answer::is_pretty(call.head) {
         return Ok(answer::json(call.head, accepted.media, StatusCode::OK, pieces.whole()));

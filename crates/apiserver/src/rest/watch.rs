@@ -13,7 +13,8 @@ use http::StatusCode;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
 
-use super::{Answered, Call, answer, negotiate};
+use super::negotiate::{Accepted, Media};
+use super::{Answered, Call, answer, negotiate, protobuf};
 use crate::metrics::Going;
 use crate::pipeline::{Answer, Target, WatchItem, WatchStream};
 use crate::serve::Body;
@@ -24,7 +25,7 @@ const PIECE: usize = 64 * 1024;
 
 /// Answers with a watch.
 pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
-    let form = negotiate::watch(call.head)?;
+    let Accepted { media, form } = negotiate::watch(call.head)?;
     let view = View::new(target.def.clone(), form, call.query.get("includeObject"), call.context.now)?;
     let mut options = call.query.watch_options()?;
     if let Some(name) = &target.name {
@@ -34,13 +35,18 @@ pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
     let frames = Frames {
         changes: Some(changes),
         view,
+        media,
         def: target.def.clone(),
         clock: call.app.clock.clone(),
         first: true,
         shutdown: call.app.shutdown.clone(),
         _going: call.app.requests.begin_stream(),
     };
-    let response = answer::with(StatusCode::OK, "application/json", Bytes::new());
+    let content_type = match media {
+        Media::Protobuf => protobuf::WATCH_MEDIA_TYPE,
+        Media::Json | Media::Yaml => media.content_type(),
+    };
+    let response = answer::with(StatusCode::OK, content_type, Bytes::new());
     Ok(response.map(|_| body(frames)))
 }
 
@@ -48,6 +54,7 @@ struct Frames {
     /// Nothing once the watch has ended.
     changes: Option<WatchStream>,
     view: View,
+    media: Media,
     def: Arc<ResourceDef>,
     clock: component::SharedClock,
     first: bool,
@@ -92,6 +99,10 @@ impl Frames {
     fn put(&mut self, change: Option<Answer<WatchItem>>, piece: &mut BytesMut) -> bool {
         match change {
             Some(Ok(item)) => {
+                if self.media == Media::Protobuf {
+                    piece.put_slice(&protobuf_frame(item.kind.as_str(), &item.object));
+                    return true;
+                }
                 let stored = item.entry.as_ref().map_or(&item.object, |entry| &entry.value);
                 piece.put_slice(b"{\"type\":\"");
                 piece.put_slice(item.kind.as_str().as_bytes());
@@ -102,9 +113,14 @@ impl Frames {
             }
             Some(Err(status)) => {
                 tracing::debug!(resource = %self.def.qualified(), error = %status, "watch ended");
-                piece.put_slice(b"{\"type\":\"ERROR\",\"object\":");
-                piece.put_slice(&serde_json::to_vec(&status).unwrap_or_default());
-                piece.put_slice(b"}\n");
+                let status = serde_json::to_vec(&status).unwrap_or_default();
+                if self.media == Media::Protobuf {
+                    piece.put_slice(&protobuf_frame("ERROR", &status));
+                } else {
+                    piece.put_slice(b"{\"type\":\"ERROR\",\"object\":");
+                    piece.put_slice(&status);
+                    piece.put_slice(b"}\n");
+                }
                 self.changes = None;
                 false
             }
@@ -114,4 +130,9 @@ impl Frames {
             }
         }
     }
+}
+
+/// A frame in protobuf. Every kind that is watched in it has a type.
+fn protobuf_frame(kind: &str, object: &[u8]) -> Vec<u8> {
+    api::protobuf::watch_frame(kind, &protobuf::write(object).unwrap_or_default())
 }

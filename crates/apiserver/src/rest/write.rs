@@ -23,14 +23,14 @@ pub(super) async fn write(call: &Call<'_>, verb: Verb, target: &Target, body: In
 
 async fn create(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
     let options = call.query.write_options("CreateOptions")?;
-    let body = body::object(call.app.pipeline.registry(), call.head, target, body).await?;
+    let body = body::object(call.head, target, body).await?;
     let written = call.app.pipeline.create(&call.context, target, body, &options).await?;
     answer(call, target, accepted, &Written { created: true, ..written })
 }
 
 async fn update(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
     let options = call.query.write_options("UpdateOptions")?;
-    let body = body::object(call.app.pipeline.registry(), call.head, target, body).await?;
+    let body = body::object(call.head, target, body).await?;
     let written = call.app.pipeline.update(&call.context, target, body, &options).await?;
     answer(call, target, accepted, &written)
 }
@@ -85,7 +85,7 @@ async fn delete_options(
     target: &Target,
     body: Incoming,
 ) -> Result<DeleteOptions, super::Refusal> {
-    let mut body = body::object(call.app.pipeline.registry(), call.head, target, body).await?;
+    let mut body = body::object(call.head, target, body).await?;
     if body.bytes.is_empty() {
         body = Body::json(call.query.delete_options()?.to_string());
     }

@@ -26,7 +26,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows of tests and benches only: to the `testing` features of these.
-const TESTING: &[(&str, &[&str])] = &[("store", &["store"]), ("scheduler", &["scheduler"])];
+const TESTING: &[(&str, &[&str])] =
+    &[("store", &["store"]), ("scheduler", &["scheduler"]), ("apiserver", &["apiserver"])];
 
 /// The feature that holds builders and fakes.
 const TESTING_FEATURE: &str = "testing";

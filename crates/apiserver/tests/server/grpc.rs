@@ -1,10 +1,10 @@
 //! The gRPC services on the same port.
 
-use ::rpc::v1::cluster_client::ClusterClient;
-use ::rpc::v1::list_chunk::Part;
-use ::rpc::v1::resources_client::ResourcesClient;
-use ::rpc::v1::{self, GroupVersionResource};
 use futures_util::StreamExt as _;
+use rpc::v1::cluster_client::ClusterClient;
+use rpc::v1::list_chunk::Part;
+use rpc::v1::resources_client::ResourcesClient;
+use rpc::v1::{self, GroupVersionResource};
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -35,7 +35,7 @@ async fn objects_travel_as_the_same_bytes_that_rest_serves() {
     assert_eq!(rest.bytes, created.payload);
     let again = client.create(create("a")).await.expect_err("it is there");
     assert_eq!(again.code(), Code::AlreadyExists);
-    let status = ::rpc::status::carried(&again).expect("a Status");
+    let status = rpc::status::carried(&again).expect("a Status");
     assert_eq!(status.message, "configmaps \"a\" already exists");
     asker.stop().await;
 }
@@ -126,6 +126,6 @@ async fn strangers_may_ask_for_health_only() {
     assert_eq!(health.expect("an answer").into_inner().status, 1);
     let refused = ResourcesClient::new(channel).create(create("a")).await.expect_err("refused");
     assert_eq!(refused.code(), Code::Unauthenticated);
-    assert_eq!(::rpc::status::carried(&refused).expect("a Status").message, "Unauthorized");
+    assert_eq!(rpc::status::carried(&refused).expect("a Status").message, "Unauthorized");
     asker.stop().await;
 }

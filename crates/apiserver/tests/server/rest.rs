@@ -166,6 +166,17 @@ async fn protobuf_yaml_and_too_large_bodies() {
     *sent.body_mut() = Full::new(protobuf.into());
     let created = asker.send(asker.admin(), sent).await;
     assert_eq!((created.code.as_u16(), &created.json()["data"]["k"]), (201, &json!("v")));
+    let accept = "application/vnd.kubernetes.protobuf, */*";
+    let found = asker.accept(&format!("{MAPS}/p"), accept).await;
+    assert_eq!(found.header("content-type"), "application/vnd.kubernetes.protobuf");
+    let read = api::protobuf::decode(&schema, &found.bytes).expect("protobuf");
+    assert_eq!((&read["data"]["k"], &read["metadata"]["name"]), (&json!("v"), &json!("p")));
+    let list = asker.accept(MAPS, accept).await.bytes;
+    assert_eq!(api::protobuf::open(&list).expect("protobuf").0.kind, "ConfigMapList");
+    let missing = asker.accept(&format!("{MAPS}/none"), accept).await;
+    let status = api::schema::builtin("meta.v1.Status").expect("a type");
+    let status = api::protobuf::decode(&status, &missing.bytes).expect("protobuf");
+    assert_eq!((missing.code.as_u16(), &status["reason"]), (404, &json!("NotFound")));
     let yaml = ("content-type", "application/yaml");
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: map}\ndata: {k: \"yes\"}\n";
     assert_eq!(asker.with(Method::POST, MAPS, &[yaml], text).await.code, 201);

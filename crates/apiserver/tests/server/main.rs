@@ -1,11 +1,12 @@
 //! A whole server, asked over real TLS: what REST and gRPC promise beside what the pipeline does.
 
+mod grpc;
 mod logs;
 mod rest;
-mod rpc;
 mod tls;
 mod watch;
 
+use apiserver::testing::TestServer;
 use bytes::Bytes;
 use component::kubeconfig::Identity;
 use component::{Shutdown, spawn};
@@ -17,8 +18,6 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-
-use crate::testing::TestServer;
 
 /// An answer.
 struct Answer {

@@ -2,11 +2,11 @@
 
 use std::pin::Pin;
 
-use ::rpc::v1::cluster_client::ClusterClient;
-use ::rpc::v1::node_client::NodeClient;
-use ::rpc::v1::node_server::{Node, NodeServer};
-use ::rpc::v1::{JoinRequest, LogsChunk, LogsRequest};
 use futures_util::{Stream, StreamExt as _, stream};
+use rpc::v1::cluster_client::ClusterClient;
+use rpc::v1::node_client::NodeClient;
+use rpc::v1::node_server::{Node, NodeServer};
+use rpc::v1::{JoinRequest, LogsChunk, LogsRequest};
 use serde_json::json;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Server, ServerTlsConfig};
@@ -26,7 +26,7 @@ impl Node for FakeKubelet {
         let request = request.into_inner();
         if request.previous {
             let status = api::status::Status::bad_request("previous terminated container not found");
-            return Err(::rpc::status::to_grpc(status));
+            return Err(rpc::status::to_grpc(status));
         }
         let line = format!("{} {:?}\n", request.container, request.tail_lines);
         let chunk = |text: String| Ok(LogsChunk { data: text.into() });
