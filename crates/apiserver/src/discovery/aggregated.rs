@@ -3,7 +3,7 @@
 use api::registry::{Registry, ResourceDef, Subresource};
 use serde_json::{Value, json};
 
-use super::{Aggregated, short_names, sorted};
+use super::{Aggregated, aliases, sorted};
 
 /// `/api` (`core`) or `/apis`.
 pub(super) fn document(registry: &Registry, core: bool, form: Aggregated) -> Value {
@@ -38,11 +38,12 @@ fn resource(def: &ResourceDef) -> Value {
         "singularResource": def.singular,
         "verbs": def.verbs,
     });
-    if !short_names(def).is_empty() {
-        resource["shortNames"] = json!(short_names(def));
+    let (short_names, categories) = aliases(def);
+    if !short_names.is_empty() {
+        resource["shortNames"] = json!(short_names);
     }
-    if !def.categories.is_empty() {
-        resource["categories"] = json!(def.categories);
+    if !categories.is_empty() {
+        resource["categories"] = json!(categories);
     }
     if !def.subresources.is_empty() {
         let parts = def.subresources.iter().map(|part| subresource(def, part));

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{short_names, sorted};
+use super::{aliases, sorted};
 
 /// `/api`: the versions of the core group.
 pub(super) fn versions(address: SocketAddr) -> Value {
@@ -90,11 +90,12 @@ fn resource(def: &ResourceDef) -> Value {
         "kind": def.kind,
         "verbs": def.verbs,
     });
-    if !short_names(def).is_empty() {
-        resource["shortNames"] = json!(short_names(def));
+    let (short_names, categories) = aliases(def);
+    if !short_names.is_empty() {
+        resource["shortNames"] = json!(short_names);
     }
-    if !def.categories.is_empty() {
-        resource["categories"] = json!(def.categories);
+    if !categories.is_empty() {
+        resource["categories"] = json!(categories);
     }
     if def.has_verb("update") {
         resource["storageVersionHash"] = storage_hash(def).into();

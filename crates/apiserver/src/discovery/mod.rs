@@ -123,11 +123,10 @@ impl Discovery {
     }
 }
 
-/// The short names under which a resource is offered. What has moved to another group leaves them to its new place,
-/// or clients would warn that a name means two things.
-fn short_names(def: &ResourceDef) -> &[api::schema::Name] {
-    let moved = def.deprecated.is_some() && def.group != def.storage.group;
-    if moved { &[] } else { &def.short_names }
+/// The short names and the categories under which a resource is offered. Versions that are given up leave them to the
+/// present ones, or clients would warn that a name means two things.
+fn aliases(def: &ResourceDef) -> (&[api::schema::Name], &[api::schema::Name]) {
+    if def.deprecated.is_some() { (&[], &[]) } else { (&def.short_names, &def.categories) }
 }
 
 /// The resources of a group and version by name.

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use api::status::Status;
+use component::health::Question;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
-use store::{Backend, LogOptions, OpenError, Options, Store};
+use store::{Backend, Bucket, LogOptions, OpenError, Options, Store};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -88,6 +89,9 @@ impl Server {
         let Pki { authority, kubelet_client, kubeconfigs, .. } = pki;
 
         let store = open(&config.store, &context).await?;
+        let watched = store.clone();
+        // The name under which monitoring looks for the store of an apiserver.
+        context.health.register_fn("etcd", Question::Live, move || alive(&watched));
         let pipeline = Pipeline::new(Parts {
             store: store.clone(),
             authorizer: Arc::new(ComponentsOnly),
@@ -156,6 +160,14 @@ async fn open(kind: &StoreKind, context: &Context) -> Result<Store, StartError> 
         Ok(opened) => opened.map_err(StartError::Store),
         Err(_) => Err(StartError::StorePanicked),
     }
+}
+
+/// Whether the store goes on: when it is closed, by a disk that failed or at the end, its watches end.
+fn alive(store: &Store) -> Result<(), String> {
+    let newest = store.snapshot().revision();
+    let watch = store.watch(&Bucket::from("namespaces"), newest, None);
+    let news = watch.and_then(|mut watch| watch.try_next());
+    news.map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// Deletes events whose time is over, now and then.
