@@ -4,10 +4,11 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use store::testing::{pod, put, word_terms};
-use store::{Backend, LogOptions, Options, Store};
+use store::testing::{pod, put};
+use store::{Backend, Extract, Extracted, LogOptions, Options, Store, Term};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -17,7 +18,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (updates, objects, bytes): (u64, u64, usize) = (updates.parse()?, objects.parse()?, bytes.parse()?);
     let mut out = std::io::stdout();
     let start = Instant::now();
-    let store = Store::open(Options::new(Backend::Log(LogOptions::new(dir)), word_terms()))?;
+    let extract: Extract = Arc::new(|_, value| {
+        let text = std::str::from_utf8(value)?;
+        let app = text.split_once("app=").map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
+        Ok(Extracted { header: Arc::new(()), terms: [Term::new("label", "app", app)].into() })
+    });
+    let store = Store::open(Options::new(Backend::Log(LogOptions::new(dir)), extract))?;
     writeln!(out, "opened {} objects in {:?}", store.snapshot().len(&"pods".into()), start.elapsed())?;
     report(&mut out, &store, Path::new(dir))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;

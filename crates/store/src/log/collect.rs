@@ -46,18 +46,34 @@ impl Keeper {
             self.trim_main(&batch)?;
         }
         self.count_needed()?;
+        // Each file is looked at once: what is made meanwhile has a higher number.
+        let newest = self.files.table.lock().kept.last_key_value().map_or(0, |(number, _)| *number);
         loop {
-            let oldest = {
-                let table = self.files.table.lock();
-                let needed: u64 = table.kept.values().filter_map(|file| file.needed).sum();
-                let over = table.kept_bytes() > needed + needed / 2 + 2 * self.options.segment_bytes;
-                over.then(|| table.kept.first_key_value().map(|(number, _)| FileId::kept(*number))).flatten()
-            };
-            match oldest {
-                Some(id) => self.trim_kept(id)?,
-                None => return Ok(()),
+            let batch = self.over_needed(newest);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.trim_kept(&batch)?;
+        }
+    }
+
+    /// The oldest files of copies below a number, if they hold much that is not needed.
+    fn over_needed(&self, below: u32) -> Vec<FileId> {
+        let table = self.files.table.lock();
+        let needed: u64 = table.kept.values().filter_map(|file| file.needed).sum();
+        let most = 4 * self.options.segment_bytes;
+        let mut batch = Vec::new();
+        if table.kept_bytes() > needed + needed / 2 + 2 * self.options.segment_bytes {
+            let mut bytes = 0;
+            for (number, file) in table.kept.range(..below) {
+                bytes += file.end;
+                if bytes > most && !batch.is_empty() {
+                    break;
+                }
+                batch.push(FileId::kept(*number));
             }
         }
+        batch
     }
 
     /// The oldest files of writes, if there are more than the budget: so many that some time passes until the next.
@@ -141,32 +157,36 @@ impl Keeper {
         self.switch(&mut index, &gone, change)
     }
 
-    /// Copies what is needed of the oldest file of copies, and removes it.
-    fn trim_kept(&self, id: FileId) -> Result<(), TrimError> {
-        let Some((file, end)) = self.files.table.lock().file(id) else { return Ok(()) };
+    /// Copies what is needed of the oldest files of copies, and removes them.
+    fn trim_kept(&self, batch: &[FileId]) -> Result<(), TrimError> {
         let mut names = Names::default();
         let compacted = self.compacted();
         let copied = self.copy(compacted, |copies| {
-            copies.begin()?;
-            let mut reader = Reader::new(id, file, HEADER, end, None);
-            while let Some((_, parsed)) = reader.next()? {
-                let record = parsed.record;
-                // What a deletion here hides stood in this file or in an older one.
-                if record.kind != RecordKind::Put {
-                    continue;
+            for id in batch {
+                let Some((file, end)) = self.files.table.lock().file(*id) else { continue };
+                let mut reader = Reader::new(*id, file, HEADER, end, None);
+                while let Some((_, parsed)) = reader.next()? {
+                    let record = parsed.record;
+                    // What a deletion here hides stood in this file or in an older one.
+                    if record.kind != RecordKind::Put {
+                        continue;
+                    }
+                    let Some(key) = names.key(record.bucket, record.path) else { continue };
+                    let versions = self.index()?.versions(&key)?;
+                    let here =
+                        |version: &Version| version.revision == record.revision && version.place.file == *id;
+                    if versions.iter().any(here) {
+                        copies.add(key, &record)?;
+                    }
                 }
-                let Some(key) = names.key(record.bucket, record.path) else { continue };
-                let versions = self.index()?.versions(&key)?;
-                let here =
-                    |version: &Version| version.revision == record.revision && version.place.file == id;
-                if versions.iter().any(here) {
-                    copies.add(key, &record)?;
+                if reader.offset() != end {
+                    return Err(damaged(*id, reader.offset()));
                 }
             }
-            if reader.offset() != end { Err(damaged(id, reader.offset())) } else { Ok(()) }
+            Ok(())
         })?;
         let mut index = self.index()?;
-        self.switch(&mut index, &[id], IndexChange::new(copied))
+        self.switch(&mut index, batch, IndexChange::new(copied))
     }
 
     /// Makes a file of copies. Gives what it holds.
@@ -336,6 +356,9 @@ impl<'a> Copies<'a> {
     }
 
     fn add(&mut self, key: Key, record: &Record<'_>) -> io::Result<()> {
+        if self.file.is_none() {
+            self.begin()?;
+        }
         let start = self.offset + self.buffer.len() as u64;
         let copy = Record { synced: 0, chain: self.chain, ..*record };
         let crc = copy.encode(self.id, &mut self.buffer);
@@ -360,6 +383,9 @@ impl<'a> Copies<'a> {
 
     /// Makes the file whole and safe, and gives it its name. Gives the versions in it.
     fn finish(&mut self) -> io::Result<Vec<(Key, Version)>> {
+        if self.file.is_none() {
+            return Ok(Vec::new());
+        }
         Record::mark(self.newest.0, self.newest.1, 0, self.chain).encode(self.id, &mut self.buffer);
         self.flush()?;
         let files = &self.keeper.files;
