@@ -1,11 +1,14 @@
 //! The behaviour suite: what every backend must do, written once.
 //!
 //! A backend's test hands [`run_all`] a function that makes an empty store. Read on: [`behaviours`] for the list,
-//! [`disk`] for a disk that fails.
+//! [`histories`] for
+//! random ones, [`disk`] for a disk that fails.
 
 pub mod behaviours;
 
 pub mod disk;
+
+pub mod histories;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -35,6 +38,9 @@ pub async fn run_all<F: Future<Output = Store>>(make_store: impl Fn() -> F) {
     behaviours::invalid_writes_leave_no_trace(make_store().await).await;
     behaviours::history_is_newest_first(make_store().await).await;
     behaviours::a_closed_store_takes_no_writes(make_store().await).await;
+    for seed in 0..5 {
+        histories::a_random_history_is_what_the_model_says(make_store().await, seed, 600).await;
+    }
 }
 
 /// A key in the bucket `pods`, as `namespace/name`, or as `name` alone when it has no namespace.

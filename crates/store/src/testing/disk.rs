@@ -15,6 +15,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, File, Open};
+use crate::testing::histories::random;
 
 /// The unit that reaches the disk whole, or torn.
 const SECTOR: usize = 512;
@@ -293,15 +294,6 @@ impl Content {
         }
         self.now = self.safe.clone();
     }
-}
-
-/// A number below the bound (splitmix64).
-fn random(state: &mut u64, below: u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (z ^ (z >> 31)) % below.max(1)
 }
 
 impl Disk for SimulatedDisk {
