@@ -18,7 +18,7 @@ use component::{SharedClock, Shutdown};
 use jiff::Timestamp;
 
 use crate::config::Config;
-use crate::objects::{ControllerRevision, EndpointSlice, Pod};
+use crate::objects::{ControllerRevision, EndpointSlice, Job, Pod};
 
 /// The index of objects by the uid of their controller.
 pub const BY_OWNER: &str = "owner";
@@ -158,6 +158,14 @@ impl Watched for EndpointSlice {
     }
 }
 
+impl Watched for Job {
+    fn informer() -> Informer<Self> {
+        Informer::new().index(BY_OWNER, |job: &Self| {
+            job.metadata.controller().map(|owner| owner.uid.clone()).into_iter().collect()
+        })
+    }
+}
+
 impl Watched for ControllerRevision {
     fn informer() -> Informer<Self> {
         Informer::new().index(BY_OWNER, |revision: &Self| {
@@ -171,7 +179,6 @@ macro_rules! watched {
     ($($type:ident),*) => { $(impl Watched for $crate::objects::$type {})* };
 }
 watched!(
-    Job,
     DaemonSet,
     StatefulSet,
     CronJob,

@@ -11,6 +11,7 @@
 
 mod config;
 mod context;
+mod cronjob;
 mod daemonset;
 mod deployment;
 mod endpoints;
@@ -32,6 +33,7 @@ mod revisions;
 mod root_ca;
 mod service_endpoints;
 mod serviceaccount;
+mod statefulset;
 mod template;
 mod writes;
 
@@ -44,7 +46,8 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
+    "cronjob",
     "daemonset",
     "deployment",
     "endpoints",
@@ -59,6 +62,7 @@ const NAMES: [&str; 14] = [
     "replicationcontroller",
     "root-ca-certificate-publisher",
     "serviceaccount",
+    "statefulset",
 ];
 
 /// Starts the controllers. Returns once all of them work; they end with the daemon's shutdown.
@@ -80,6 +84,7 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
 
 fn start(name: &str, context: &Context) {
     match name {
+        "cronjob" => cronjob::start(context),
         "daemonset" => daemonset::start(context),
         "deployment" => deployment::start(context),
         "replicaset" => replicaset::start_replica_sets(context),
@@ -94,6 +99,7 @@ fn start(name: &str, context: &Context) {
         "podgc" => podgc::start(context),
         "root-ca-certificate-publisher" => root_ca::start(context),
         "serviceaccount" => serviceaccount::start(context),
+        "statefulset" => statefulset::start(context),
         other => tracing::error!(controller = other, "there is no such controller"),
     }
 }

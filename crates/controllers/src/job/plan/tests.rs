@@ -97,8 +97,8 @@ impl World {
 
     fn end(&mut self, place: usize, phase: &str) {
         let now = whole_seconds(self.now);
-        let running = self.pods.iter_mut().filter(|pod| pod.status.phase == "Running");
-        let pod = running.skip(place).next().expect("a pod runs");
+        let mut running = self.pods.iter_mut().filter(|pod| pod.status.phase == "Running");
+        let pod = running.nth(place).expect("a pod runs");
         pod.status.phase = phase.into();
         pod.status.container_statuses = vec![ContainerStatus {
             state: ContainerState { terminated: Some(Terminated { exit_code: 1, finished_at: Some(now) }) },
