@@ -15,7 +15,7 @@ use super::query::Query;
 use crate::serve::{Body, empty, full};
 
 /// Answers that are smaller are not worth the time of compressing.
-const COMPRESS_FROM: usize = 128 * 1024;
+pub(super) const COMPRESS_FROM: usize = 128 * 1024;
 
 /// The most bytes of warnings in one answer, so that a client's limit on headers is not met.
 const MAX_WARNINGS: usize = 4096;

@@ -280,7 +280,14 @@ fn target(def: &Arc<ResourceDef>, path: &ResourcePath) -> Result<Target, Status>
         None => None,
         Some(name) => {
             def.subresource(name).ok_or_else(not_found)?;
-            Some(Subresource::parse(name).ok_or_else(not_found)?)
+            let part = Subresource::parse(name).ok_or_else(not_found)?;
+            if let Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy =
+                part
+            {
+                let why = format!("{} of {} is not served yet", part.as_str(), def.plural);
+                return Err(Status::failure(Reason::MethodNotAllowed, why).with_details(Details::default()));
+            }
+            Some(part)
         }
     };
     Ok(Target { def: def.clone(), namespace: path.namespace.clone(), name: path.name.clone(), subresource })

@@ -65,6 +65,7 @@ fn page(call: &Call<'_>, accepted: negotiate::Accepted, found: ListResult) -> An
         let response = answer::with(StatusCode::OK, protobuf::MEDIA_TYPE, Default::default());
         return Ok(answer::compressed(call.head, response, bytes));
     }
+    let size: usize = entries.iter().map(|entry| entry.value.len()).sum();
     let pieces = Pieces::new(def, view, &meta, entries);
     if accepted.media != Media::Json || answer::is_pretty(call.head) {
         return Ok(answer::json(call.head, accepted.media, StatusCode::OK, pieces.whole()));
@@ -73,7 +74,7 @@ fn page(call: &Call<'_>, accepted: negotiate::Accepted, found: ListResult) -> An
     if call.head.method == http::Method::HEAD {
         return Ok(response.map(|_| empty()));
     }
-    Ok(if answer::takes_gzip(call.head) {
+    Ok(if size >= answer::COMPRESS_FROM && answer::takes_gzip(call.head) {
         compressed(response, pieces)
     } else {
         response.map(|_| pieces.into_body())

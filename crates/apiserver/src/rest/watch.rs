@@ -16,12 +16,15 @@ use http_body_util::{BodyExt as _, StreamBody};
 use super::negotiate::{Accepted, Media};
 use super::{Answered, Call, answer, negotiate, protobuf};
 use crate::metrics::Going;
-use crate::pipeline::{Answer, Target, WatchItem, WatchStream};
+use crate::pipeline::{Answer, Target, WatchEventType, WatchItem, WatchStream};
 use crate::serve::Body;
 use crate::view::View;
 
 /// Frames are gathered up to this many bytes.
 const PIECE: usize = 64 * 1024;
+
+/// The first of the numbers under which a store's event keeps its frames in protobuf, one for each type of frame.
+const PROTOBUF_FRAMES: u32 = 0x7062_0000;
 
 /// Answers with a watch.
 pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
@@ -100,7 +103,7 @@ impl Frames {
         match change {
             Some(Ok(item)) => {
                 if self.media == Media::Protobuf {
-                    piece.put_slice(&protobuf_frame(item.kind.as_str(), &item.object));
+                    piece.put_slice(&shared_frame(&item));
                     return true;
                 }
                 let stored = item.entry.as_ref().map_or(&item.object, |entry| &entry.value);
@@ -129,6 +132,21 @@ impl Frames {
                 false
             }
         }
+    }
+}
+
+/// A frame in protobuf, made once for all watchers of the store's event.
+fn shared_frame(item: &WatchItem) -> Bytes {
+    let make = || Bytes::from(protobuf_frame(item.kind.as_str(), &item.object));
+    let number = match item.kind {
+        WatchEventType::Added => PROTOBUF_FRAMES,
+        WatchEventType::Modified => PROTOBUF_FRAMES + 1,
+        WatchEventType::Deleted => PROTOBUF_FRAMES + 2,
+        WatchEventType::Bookmark => return make(),
+    };
+    match &item.event {
+        Some(event) => event.encoding(number, |_| make()),
+        None => make(),
     }
 }
 

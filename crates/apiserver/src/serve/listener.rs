@@ -35,8 +35,9 @@ const MAX_CONNECTIONS: usize = 8192;
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long a client may take to send the head of a request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may take to send the head of a request, and how long an HTTP/1.1 connection may be idle: hyper
+/// has one clock for both, and clients that keep connections expect a minute.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most bytes of a request's head.
 const MAX_HEAD: usize = 256 * 1024;
@@ -92,8 +93,12 @@ where
     F::Output: Send,
 {
     fn execute(&self, future: F) {
+        // A body that panics while it is made costs its stream, not the server.
+        let guarded = AssertUnwindSafe(future).catch_unwind();
         spawn(&self.0, "http2-stream", async move {
-            future.await;
+            if guarded.await.is_err() {
+                error!("the task of an HTTP/2 stream panicked");
+            }
         });
     }
 }
@@ -122,7 +127,12 @@ pub(super) fn serve(
             };
             let connection = Connection { acceptor: acceptor.clone(), app: app.clone(), permit };
             let stopping = tasks.clone();
-            spawn(&tasks, "connection", async move { connection.run(stream, &stopping).await });
+            spawn(&tasks, "connection", async move {
+                let run = AssertUnwindSafe(connection.run(stream, &stopping)).catch_unwind();
+                if run.await.is_err() {
+                    error!("the task of a connection panicked");
+                }
+            });
         }
     });
     connections

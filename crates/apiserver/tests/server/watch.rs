@@ -101,3 +101,28 @@ async fn a_server_that_ends_ends_its_watches() {
     assert_eq!((end, drained), (None, true));
     tasks.trigger();
 }
+
+#[tokio::test]
+async fn frames_in_protobuf_have_a_length_and_an_event() {
+    let asker = Asker::start().await;
+    asker.post(MAPS, &config_map("a", "1")).await;
+    let accept = "application/vnd.kubernetes.protobuf;stream=watch, application/json";
+    let request =
+        request(Method::GET, &format!("{MAPS}?watch=1&timeoutSeconds=1"), &[("accept", accept)], "");
+    let response = asker.open(asker.admin(), request).await;
+    let content_type = response.headers()["content-type"].to_str().expect("text").to_owned();
+    assert_eq!(content_type, "application/vnd.kubernetes.protobuf;stream=watch");
+    let merge = ("content-type", "application/merge-patch+json");
+    asker.with(Method::PATCH, &format!("{MAPS}/a"), &[merge], r#"{"data":{"k":"2"}}"#).await;
+    let mut rest = response.into_body().collect().await.expect("frames").to_bytes();
+    let event = api::schema::builtin("meta.v1.WatchEvent").expect("a type");
+    let mut kinds = Vec::new();
+    while !rest.is_empty() {
+        let length = u32::from_be_bytes(rest[..4].try_into().expect("four bytes")) as usize;
+        let frame = api::protobuf::decode_message(&event, &rest[4..4 + length]).expect("an event");
+        kinds.push(frame["type"].as_str().unwrap_or_default().to_owned());
+        rest = rest.slice(4 + length..);
+    }
+    assert_eq!(kinds, ["ADDED", "MODIFIED"]);
+    asker.stop().await;
+}
