@@ -27,6 +27,7 @@ mod metadata;
 mod names;
 mod object;
 mod options;
+mod parts;
 mod patch;
 mod review;
 mod rules;

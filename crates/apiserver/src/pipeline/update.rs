@@ -14,7 +14,7 @@ use super::create::New;
 use super::metadata::{self, Expected};
 use super::object::{self, finalizers, meta};
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
-use super::{Pipeline, fields, rules};
+use super::{Pipeline, fields, parts, rules};
 
 /// How often a change that names no resource version is made again because another came between. Each try
 /// means that someone else got on; beyond this the object is written by too many.
@@ -29,6 +29,10 @@ pub(super) enum Part {
     Status,
     /// The finalizers in the spec of a namespace.
     Finalize,
+    /// The resources of a pod's containers.
+    Resize,
+    /// The ephemeral containers of a pod.
+    EphemeralContainers,
 }
 
 /// What a change makes of the stored state.
@@ -161,7 +165,9 @@ impl Pipeline {
         match part {
             Part::Main => kinds::prepare_for_update(&storage, &mut new, old),
             Part::Status => kinds::prepare_for_status_update(&storage, &mut new, old),
-            Part::Finalize => keep_all_but_finalizers(&mut new, old),
+            Part::Finalize => parts::keep_all_but_finalizers(&mut new, old),
+            Part::Resize => parts::keep_all_but_resources(&mut new, old),
+            Part::EphemeralContainers => parts::keep_all_but_ephemeral_containers(&mut new, old),
         }
         if part == Part::Main {
             self.inner.kinds.admit_update(&storage, &mut new, old);
@@ -169,7 +175,11 @@ impl Pipeline {
         if !applied {
             fields::track_update(&storage, &mut new, old, context, options, target.subresource);
         }
-        errors.extend(kinds::validate_update(&storage, &new, old));
+        errors.extend(match part {
+            // What else of a pod may not change has been kept.
+            Part::Resize | Part::EphemeralContainers => kinds::validate(&storage, &new),
+            Part::Main | Part::Status | Part::Finalize => kinds::validate_update(&storage, &new, old),
+        });
         dedup(&mut errors);
         if !errors.is_empty() {
             return Err(kinds::invalid(def, name, &errors));
@@ -276,7 +286,9 @@ fn require_version(def: &ResourceDef, name: &str, expected: &Expected) -> Answer
 /// The part that a subresource stands for, where it can be written.
 pub(super) fn part(subresource: Option<Subresource>) -> Answer<Part> {
     match subresource {
-        None | Some(Subresource::Resize | Subresource::EphemeralContainers) => Ok(Part::Main),
+        None => Ok(Part::Main),
+        Some(Subresource::Resize) => Ok(Part::Resize),
+        Some(Subresource::EphemeralContainers) => Ok(Part::EphemeralContainers),
         Some(Subresource::Status | Subresource::Approval) => Ok(Part::Status),
         Some(Subresource::Finalize) => Ok(Part::Finalize),
         Some(_) => Err(object::method_not_allowed()),
@@ -290,22 +302,6 @@ fn is_released(def: &ResourceDef, object: &Value) -> bool {
     let kept = &*def.bucket == "namespaces"
         && object["spec"]["finalizers"].as_array().is_some_and(|finalizers| !finalizers.is_empty());
     deleting && grace == 0 && !kept && finalizers(object).next().is_none()
-}
-
-fn keep_all_but_finalizers(new: &mut Value, old: &Value) {
-    let finalizers = new["spec"]["finalizers"].take();
-    let version = new["apiVersion"].take();
-    *new = old.clone();
-    new["apiVersion"] = version;
-    metadata::of(new).shift_remove("resourceVersion");
-    match finalizers {
-        Value::Array(list) if !list.is_empty() => new["spec"]["finalizers"] = Value::Array(list),
-        _ => {
-            if let Some(spec) = new["spec"].as_object_mut() {
-                spec.shift_remove("finalizers");
-            }
-        }
-    }
 }
 
 /// Whether nothing was changed, the resource version and the times of managed fields aside.

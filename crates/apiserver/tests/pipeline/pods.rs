@@ -1,6 +1,6 @@
 //! Bindings, evictions, scales and the life of events.
 
-use apiserver::pipeline::{Binding, DeleteOptions, Subresource, WatchOptions, WriteOptions};
+use apiserver::pipeline::{Binding, DeleteOptions, PatchType, Subresource, WatchOptions, WriteOptions};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -72,7 +72,7 @@ async fn an_eviction_asks_the_budget_once_for_each_pod() {
     server.create(budgets, budget).await.expect("created");
     let allow = json!({"status": {"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
     let target = server.target(budgets, Some("p")).part(Subresource::Status);
-    let merge = apiserver::pipeline::PatchType::Merge;
+    let merge = PatchType::Merge;
     server
         .pipeline
         .patch(&server.context, &target, merge, body(&allow), &WriteOptions::default())
@@ -197,4 +197,38 @@ async fn a_kubelet_sees_its_pods_come_and_go() {
         seen,
         [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a")].map(|(kind, name)| (kind, name.to_owned()))
     );
+}
+
+#[tokio::test]
+async fn a_running_pod_gets_ephemeral_containers_and_other_resources_through_their_own_doors() {
+    let server = Server::start().await;
+    let made = server.create(PODS, pod("a", json!({"nodeName": "n1"}))).await.expect("created");
+    for (subresource, patch, changed) in [
+        (
+            Subresource::EphemeralContainers,
+            json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": "busybox"}], "hostNetwork": true}}),
+            "/spec/ephemeralContainers/0/name",
+        ),
+        (
+            Subresource::Resize,
+            json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}}),
+            "/spec/containers/0/resources/requests/cpu",
+        ),
+    ] {
+        let target = server.target(PODS, Some("a")).part(subresource);
+        let options = WriteOptions::default();
+        let strategic = PatchType::StrategicMerge;
+        server
+            .pipeline
+            .patch(&server.context, &target, strategic, body(&patch), &options)
+            .await
+            .expect("patched");
+        let stored = server.get(PODS, "a").await.expect("read");
+        assert!(stored.pointer(changed).is_some(), "{stored}");
+        assert_eq!(stored["spec"].get("hostNetwork"), made["spec"].get("hostNetwork"));
+    }
+    let stored = server.get(PODS, "a").await.expect("read");
+    assert_eq!(stored["metadata"]["generation"], 3);
+    let status = server.merge(PODS, "a", json!({"spec": {"ephemeralContainers": []}})).await.unwrap_err();
+    assert_eq!(status.code, 422);
 }

@@ -93,6 +93,9 @@ fn scrub_text(text: &str, key: &str) -> String {
     if matches!(key, "clusterIP" | "clusterIPs") && text.starts_with("10.") {
         return "<ip>".to_owned();
     }
+    if is_time(text) {
+        return "<time>".to_owned();
+    }
     let age = text.trim_start_matches(|c: char| c.is_ascii_digit());
     if age.len() < text.len() && matches!(age, "s" | "m") {
         return "<age>".to_owned();
@@ -113,6 +116,11 @@ fn scrub_text(text: &str, key: &str) -> String {
         }
     }
     out
+}
+
+/// As `2026-11-23T03:12:00Z`.
+fn is_time(text: &str) -> bool {
+    text.len() == 20 && text.ends_with('Z') && text.parse::<jiff::Timestamp>().is_ok()
 }
 
 fn is_uuid(text: &str) -> bool {

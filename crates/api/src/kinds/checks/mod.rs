@@ -8,6 +8,8 @@ pub(super) mod cron;
 pub(super) mod pod_spec;
 pub(super) mod service;
 pub(super) mod small;
+#[cfg(test)]
+mod tests;
 mod volume;
 pub(super) mod workload;
 

@@ -80,7 +80,7 @@ fn check_toleration(toleration: &Value, path: &Path<'_>, errors: &mut Vec<FieldE
     }
 }
 
-const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+pub(super) const MAY_CHANGE: &str = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 /// What is wrong with a change of a pod: it runs as it was made, but for a few fields.
 pub(in crate::kinds) fn pod_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
