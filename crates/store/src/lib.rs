@@ -31,7 +31,7 @@
 //!   whenever it does not fit. One process has the directory open at a time.
 //!
 //! Read on, in this order: [`key`], [`entry`], [`write`](mod@write), [`state`], [`stage`], [`hub`], [`watch`],
-//! [`store`], [`disk`], [`mod@log`].
+//! [`store`], [`disk`], the log, [`backup`].
 
 pub mod key;
 
@@ -53,9 +53,12 @@ pub mod disk;
 
 mod log;
 
+pub mod backup;
+
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use backup::{Backup, RestoreError, Restored, restore};
 pub use entry::{Entry, Event, EventKind, Extract, ExtractError, Extracted, Template, Term};
 pub use hub::Window;
 pub use key::{Bucket, Key, Revision, Timestamp};

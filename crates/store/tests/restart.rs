@@ -282,7 +282,7 @@ fn child_that_writes_until_it_is_killed() {
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_by_kill_9() {
-    let rounds = std::env::var("COXSWAIN_STORE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(12);
+    let rounds = std::env::var("COXSWAIN_STORE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
     let dir = tempfile::tempdir().expect("a directory");
     // The newest acknowledged write of each key.

@@ -369,6 +369,10 @@ impl Log {
         };
         let main = table.main.get(&position.file.number).filter(|file| fits(file));
         let main = main.ok_or_else(|| IndexError::new("the index ends where the log is not"))?;
+        if position.end == HEADER {
+            let same = (position.chain, position.revision) == (main.header.chain.0, main.header.base);
+            return if same { Ok(0) } else { Err(IndexError::new("the index begins with another file")) };
+        }
         let mut reader = Reader::new(position.file, main.file.clone(), position.start, position.end, None);
         let last = reader.next().map_err(IndexError::new)?;
         let last = last.filter(|(_, parsed)| {
@@ -432,7 +436,18 @@ impl Log {
         self.whole = true;
         self.walk_kept()?;
         let tail = self.walk_main(None)?;
-        if let Some(position) = self.position.take() {
+        // Without any write since a restore, or ever, the index reaches to the beginning of the first file.
+        let position = self.position.take().or_else(|| {
+            let table = self.files.table.lock();
+            table.main.first_key_value().map(|(_, file)| Position {
+                file: file.header.id,
+                start: HEADER,
+                end: HEADER,
+                chain: file.header.chain.0,
+                revision: file.header.base,
+            })
+        });
+        if let Some(position) = position {
             let updates = self.index_entries();
             index.compacted = self.compacted;
             let filled = index.apply(&updates, position).and_then(|()| index.checkpoint());
