@@ -18,6 +18,7 @@ use component::{SharedClock, Shutdown};
 use jiff::Timestamp;
 
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::objects::{ControllerRevision, EndpointSlice, Job, Pod};
 
 /// The index of objects by the uid of their controller.
@@ -41,6 +42,8 @@ pub struct Context {
     pub config: Arc<Config>,
     /// Tells users what happened.
     pub events: EventRecorder,
+    /// What is measured.
+    pub metrics: Metrics,
     /// The time.
     pub clock: SharedClock,
     /// The end.
@@ -61,10 +64,10 @@ impl Context {
         client: Client,
         config: Arc<Config>,
         events: EventRecorder,
-        clock: SharedClock,
-        shutdown: Shutdown,
+        metrics: Metrics,
+        (clock, shutdown): (SharedClock, Shutdown),
     ) -> Self {
-        Self { client, config, events, clock, shutdown, shared: Arc::default() }
+        Self { client, config, events, metrics, clock, shutdown, shared: Arc::default() }
     }
 
     /// The objects of a kind.
@@ -95,7 +98,18 @@ impl Context {
         Fut: Future<Output = Result<Option<Duration>, E>> + Send + 'static,
         E: Error + Send + Sync + 'static,
     {
-        self.on_synced(move |shutdown| run_controller(name, &queue, workers, reconcile, shutdown));
+        let depth = queue.clone();
+        self.metrics.queue(name, move || depth.len());
+        let metrics = self.metrics.clone();
+        let measured = move |key| {
+            let (running, metrics) = (reconcile(key), metrics.clone());
+            async move {
+                let result = running.await;
+                metrics.reconciled(name, result.is_ok());
+                result
+            }
+        };
+        self.on_synced(move |shutdown| run_controller(name, &queue, workers, measured, shutdown));
     }
 
     /// Has `start` called once every cache is filled.
@@ -180,6 +194,7 @@ macro_rules! watched {
 }
 watched!(
     DaemonSet,
+    PodDisruptionBudget,
     StatefulSet,
     CronJob,
     Deployment,

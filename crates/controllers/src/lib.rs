@@ -14,11 +14,13 @@ mod context;
 mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod expectations;
 mod gc;
 mod job;
+mod metrics;
 mod namespace;
 mod node_fit;
 mod nodeipam;
@@ -46,10 +48,11 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "cronjob",
     "daemonset",
     "deployment",
+    "disruption",
     "endpoints",
     "endpointslice",
     "garbagecollector",
@@ -71,7 +74,8 @@ pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
     let client = Client::connect(&config.kubeconfig)?.with_field_manager("kube-controller-manager");
     let events = EventRecorder::start(&client, "controllers", "", daemon.clock.clone(), &daemon.shutdown);
     let names = config.controllers.clone();
-    let context = Context::new(client, Arc::new(config), events, daemon.clock, daemon.shutdown);
+    let metrics = metrics::Metrics::register(&daemon.metrics);
+    let context = Context::new(client, Arc::new(config), events, metrics, (daemon.clock, daemon.shutdown));
     for name in names {
         start(name, &context);
     }
@@ -89,6 +93,7 @@ fn start(name: &str, context: &Context) {
         "deployment" => deployment::start(context),
         "replicaset" => replicaset::start_replica_sets(context),
         "replicationcontroller" => replicaset::start_replication_controllers(context),
+        "disruption" => disruption::start(context),
         "endpoints" => endpoints::start(context),
         "endpointslice" => endpointslice::start(context),
         "garbagecollector" => gc::start(context),

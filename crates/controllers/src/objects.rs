@@ -6,11 +6,13 @@
 pub mod batch;
 pub mod core;
 pub mod network;
+pub mod policy;
 pub mod workloads;
 
 pub use batch::*;
 pub use core::*;
 pub use network::*;
+pub use policy::*;
 pub use workloads::*;
 
 use std::fmt;
