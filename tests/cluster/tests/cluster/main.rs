@@ -1,0 +1,3 @@
+//! How the daemons work together, each test in a cluster of its own. Read `deployments.rs` first.
+
+mod deployments;
