@@ -24,6 +24,7 @@ use component::{Backoff, ErrorChain, Shutdown, spawn};
 use futures_util::StreamExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 pub use source::{ApiSource, From, ItemStream, Source, SourceItem};
@@ -35,6 +36,9 @@ use crate::{Api, ClientError, RawObject, Resource, Store};
 /// second, and a daemon should be, too; one that stays away is asked every second or two. All informers of a
 /// client try at once when the first of them has had an answer.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// How long a watch lives that is not a failure, whatever ends it.
+const LIVED: Duration = Duration::from_secs(1);
 
 /// The failure in a row that is logged for people: about half a second without an apiserver.
 const WORTH_A_LINE: u32 = 6;
@@ -138,6 +142,7 @@ impl<K: Resource> Informer<K> {
             initial_events: true,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1).with_jitter(0.5),
             warned: false,
+            opened_at: Instant::now(),
             rng: self.rng,
         };
         let stop = shutdown.clone();
@@ -172,6 +177,8 @@ struct Reflector<K, S> {
     backoff: Backoff,
     /// Whether the log says that it fails.
     warned: bool,
+    /// When the stream of the present state was opened.
+    opened_at: Instant,
     rng: StdRng,
 }
 
@@ -188,7 +195,10 @@ impl<K: Resource, S: Source> Reflector<K, S> {
             State::Empty => {
                 let from = if self.initial_events { From::Beginning } else { From::List };
                 match self.source.open(from).await {
-                    Ok(stream) => State::Filling { stream, stale: self.store.names() },
+                    Ok(stream) => {
+                        self.opened();
+                        State::Filling { stream, stale: self.store.names() }
+                    }
                     Err(error) if self.initial_events && refuses_initial_events(&error) => {
                         debug!(resource = K::PLURAL, "no initial events in a watch: listing");
                         self.initial_events = false;
@@ -215,7 +225,7 @@ impl<K: Resource, S: Source> Reflector<K, S> {
                         for name in &stale {
                             self.store.remove(name, None);
                         }
-                        self.succeeded();
+                        self.backoff.reset();
                         if !self.store.has_synced() {
                             debug!(resource = K::PLURAL, objects = self.store.len(), "synced");
                             self.store.set_synced();
@@ -235,13 +245,16 @@ impl<K: Resource, S: Source> Reflector<K, S> {
                 None => self.pause(&ClientError::Protocol("a list is complete"), State::Empty).await,
             },
             State::Disconnected { version } => match self.source.open(From::Version(version)).await {
-                Ok(stream) => State::Watching { stream, version },
+                Ok(stream) => {
+                    self.opened();
+                    State::Watching { stream, version }
+                }
                 Err(error) if is_outdated(&error) => self.start_over(&error),
                 Err(error) => self.pause(&error, State::Disconnected { version }).await,
             },
             State::Watching { mut stream, version } => match stream.next().await {
                 Some(Ok(item)) => {
-                    self.succeeded();
+                    self.backoff.reset();
                     let seen = match item {
                         SourceItem::Applied(raw) => self.apply(&raw),
                         SourceItem::Deleted(raw) => self.delete(&raw),
@@ -250,8 +263,12 @@ impl<K: Resource, S: Source> Reflector<K, S> {
                     State::Watching { stream, version: version.max(seen) }
                 }
                 Some(Err(error)) if is_outdated(&error) => self.start_over(&error),
-                Some(Err(error)) => self.pause(&error, State::Disconnected { version }).await,
+                Some(Err(error)) => {
+                    self.ended();
+                    self.pause(&error, State::Disconnected { version }).await
+                }
                 None => {
+                    self.ended();
                     // The server ends watches now and then; ends without any event between them must not spin.
                     if self.backoff.failures() > 0 {
                         let delay = self.backoff.next(&mut self.rng);
@@ -291,10 +308,17 @@ impl<K: Resource, S: Source> Reflector<K, S> {
         next
     }
 
-    fn succeeded(&mut self) {
-        self.backoff.reset();
+    fn opened(&mut self) {
+        self.opened_at = Instant::now();
         if std::mem::take(&mut self.warned) {
             info!(resource = K::PLURAL, "watching again");
+        }
+    }
+
+    /// A watch that has lived for a while was a success, even if nothing happened.
+    fn ended(&mut self) {
+        if self.opened_at.elapsed() >= LIVED {
+            self.backoff.reset();
         }
     }
 

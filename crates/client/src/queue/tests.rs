@@ -76,22 +76,24 @@ async fn failures_delay_a_key_twice_as_long_each_time_until_it_is_forgotten() {
 async fn a_key_delayed_while_a_worker_is_busy_is_taken_by_another_one_in_time() {
     let queue = WorkQueue::new();
     let other = queue.clone();
-    let waiting = tokio::join!(
-        async {
-            queue.add("busy");
-            assert!(queue.next().await.is_some());
-            queue.add_after("later", Duration::from_secs(3));
-            // This worker takes its time and does not come back.
-            std::future::pending::<()>().await;
-        },
-        async {
-            tokio::task::yield_now().await;
-            let start = Instant::now();
-            let key = other.next().await;
-            (key, start.elapsed().as_secs())
-        }
-    );
-    assert_eq!(waiting.1, (Some("later"), 3));
+    let busy = async {
+        queue.add("busy");
+        assert!(queue.next().await.is_some());
+        queue.add_after("later", Duration::from_secs(3));
+        // This worker takes its time and does not come back.
+        std::future::pending::<()>().await;
+    };
+    let waiting = async {
+        tokio::task::yield_now().await;
+        let start = Instant::now();
+        let key = other.next().await;
+        (key, start.elapsed().as_secs())
+    };
+    let taken = tokio::select! {
+        () = busy => unreachable!("it is busy for ever"),
+        taken = waiting => taken,
+    };
+    assert_eq!(taken, (Some("later"), 3));
 }
 
 #[tokio::test(start_paused = true)]
