@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use api::status::{Reason, Status};
 use component::ErrorChain;
-use component::kubeconfig::Identity;
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use rpc::v1::node_client::NodeClient;
@@ -14,6 +13,7 @@ use rpc::v1::{LogsChunk, LogsRequest};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::pipeline::PodHost;
+use crate::pki::Pki;
 
 /// How long connecting to a kubelet may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -28,19 +28,38 @@ const MOST: usize = 1024;
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<LogsChunk, tonic::Status>> + Send>>;
 
 /// How kubelets are reached.
-pub(crate) struct Kubelets {
+pub(crate) struct Kubelets(Mutex<State>);
+
+struct State {
     authority: Certificate,
     identity: tonic::transport::Identity,
-    channels: Mutex<HashMap<(String, String, u16), Channel>>,
+    shown: Vec<u8>,
+    channels: HashMap<(String, String, u16), Channel>,
+}
+
+impl State {
+    fn new(pki: &Pki) -> Self {
+        let identity = &pki.kubelet_client;
+        Self {
+            authority: Certificate::from_pem(pki.authority.certificate_pem()),
+            identity: tonic::transport::Identity::from_pem(&identity.certificate, &identity.key),
+            shown: identity.certificate.clone(),
+            channels: HashMap::new(),
+        }
+    }
 }
 
 impl Kubelets {
-    /// Comes to kubelets of the cluster of `authority` (PEM) with `identity`.
-    pub(crate) fn new(authority: &[u8], identity: &Identity) -> Self {
-        Self {
-            authority: Certificate::from_pem(authority),
-            identity: tonic::transport::Identity::from_pem(&identity.certificate, &identity.key),
-            channels: Mutex::default(),
+    /// Comes to the kubelets of the cluster with the certificate that is made for it.
+    pub(crate) fn new(pki: &Pki) -> Self {
+        Self(Mutex::new(State::new(pki)))
+    }
+
+    /// Comes with another certificate from now on, if it is another.
+    pub(crate) fn renew(&self, pki: &Pki) {
+        let mut state = self.0.lock();
+        if state.shown != pki.kubelet_client.certificate {
+            *state = State::new(pki);
         }
     }
 
@@ -55,8 +74,8 @@ impl Kubelets {
 
     fn channel(&self, host: &PodHost) -> Result<Channel, Status> {
         let key = (host.node.clone(), host.address.clone(), host.port);
-        let mut channels = self.channels.lock();
-        if let Some(channel) = channels.get(&key) {
+        let mut state = self.0.lock();
+        if let Some(channel) = state.channels.get(&key) {
             return Ok(channel.clone());
         }
         let address = match host.address.parse() {
@@ -65,8 +84,8 @@ impl Kubelets {
         };
         // The certificate of a kubelet is made out to its node, whatever its address is today.
         let tls = ClientTlsConfig::new()
-            .ca_certificate(self.authority.clone())
-            .identity(self.identity.clone())
+            .ca_certificate(state.authority.clone())
+            .identity(state.identity.clone())
             .domain_name(host.node.clone());
         let channel = Endpoint::from_shared(format!("https://{address}:{}", host.port))
             .and_then(|endpoint| endpoint.tls_config(tls))
@@ -74,10 +93,10 @@ impl Kubelets {
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_EVERY)
             .connect_lazy();
-        if channels.len() >= MOST {
-            channels.clear();
+        if state.channels.len() >= MOST {
+            state.channels.clear();
         }
-        channels.insert(key, channel.clone());
+        state.channels.insert(key, channel.clone());
         Ok(channel)
     }
 }

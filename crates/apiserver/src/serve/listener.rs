@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -103,15 +104,27 @@ where
     }
 }
 
+/// What is shown to new connections: replaced when the certificate is renewed.
+#[derive(Clone)]
+pub(super) struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
+
+impl Tls {
+    pub(super) fn new(config: ServerConfig) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(config))))
+    }
+
+    /// Connections that come from now on are shown this.
+    pub(super) fn renew(&self, config: ServerConfig) {
+        *self.0.lock() = Arc::new(config);
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.lock().clone())
+    }
+}
+
 /// Starts to accept connections, until shutdown.
-pub(super) fn serve(
-    listener: TcpListener,
-    mut tls: ServerConfig,
-    app: App,
-    shutdown: &Shutdown,
-) -> Connections {
-    tls.max_early_data_size = 0;
-    let acceptor = TlsAcceptor::from(Arc::new(tls));
+pub(super) fn serve(listener: TcpListener, tls: Tls, app: App, shutdown: &Shutdown) -> Connections {
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let connections = Connections(permits.clone());
     let tasks = shutdown.clone();
@@ -125,7 +138,7 @@ pub(super) fn serve(
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let connection = Connection { acceptor: acceptor.clone(), app: app.clone(), permit };
+            let connection = Connection { acceptor: tls.acceptor(), app: app.clone(), permit };
             let stopping = tasks.clone();
             spawn(&tasks, "connection", async move {
                 let run = AssertUnwindSafe(connection.run(stream, &stopping)).catch_unwind();

@@ -20,6 +20,8 @@ use tracing::{info, warn};
 pub(crate) use app::App;
 pub(crate) use listener::{Body, Peer, empty, full};
 
+use self::listener::Tls;
+
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, StoreKind};
 use crate::logs::Kubelets;
@@ -28,6 +30,9 @@ use crate::pki::{Kubeconfigs, Pki, PkiError, Place};
 
 /// How long connections may take to finish after shutdown before the store is closed under them.
 const DRAIN: Duration = Duration::from_secs(8);
+
+/// How often the server looks whether its certificates are to be renewed.
+const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -83,10 +88,9 @@ impl Server {
         let place =
             Place { data_dir: config.data_dir.clone(), listening: address, advertise: config.advertise, now };
         let pki = Pki::open(&place).map_err(StartError::Pki)?;
-        let ca = pki.authority.certificate_pem().as_bytes().to_vec();
-        let tls =
-            tls::server_config(&pki.serving, &ca, ClientCertificates::Optional).map_err(StartError::Tls)?;
-        let Pki { authority, kubelet_client, kubeconfigs, .. } = pki;
+        let tls = Tls::new(tls_config(&pki).map_err(StartError::Tls)?);
+        let kubelets = Kubelets::new(&pki);
+        let Pki { authority, kubeconfigs, .. } = pki;
 
         let store = open(&config.store, &context).await?;
         let watched = store.clone();
@@ -103,7 +107,6 @@ impl Server {
             .map_err(StartError::Bootstrap)?;
         listening.ok();
 
-        let kubelets = Kubelets::new(&ca, &kubelet_client);
         let app = App::new(app::Inputs {
             pipeline: pipeline.clone(),
             context: context.clone(),
@@ -111,6 +114,7 @@ impl Server {
             kubelets,
             address: SocketAddr::new(config.advertise, address.port()),
         });
+        renew(place, &tls, &app, &context);
         let connections = listener::serve(listener, tls, app, &context.shutdown);
         maintain(&pipeline, &context);
         info!(%address, revision = store.snapshot().revision().0, "serving");
@@ -168,6 +172,40 @@ fn alive(store: &Store) -> Result<(), String> {
     let watch = store.watch(&Bucket::from("namespaces"), newest, None);
     let news = watch.and_then(|mut watch| watch.try_next());
     news.map(|_| ()).map_err(|error| error.to_string())
+}
+
+fn tls_config(pki: &Pki) -> Result<rustls::ServerConfig, TlsError> {
+    let clients = pki.authority.certificate_pem().as_bytes();
+    tls::server_config(&pki.serving, clients, ClientCertificates::Optional)
+}
+
+/// Renews certificates long before they expire, for a server that is not started anew for half a year.
+fn renew(place: Place, tls: &Tls, app: &App, context: &Context) {
+    if place.data_dir.is_none() {
+        return;
+    }
+    let (tls, app, clock) = (tls.clone(), app.clone(), context.clock.clone());
+    let stopping = context.shutdown.clone();
+    spawn(&context.shutdown, "certificates", async move {
+        loop {
+            tokio::select! {
+                () = stopping.triggered() => return,
+                () = tokio::time::sleep(RENEW_EVERY) => {}
+            }
+            let place = Place { now: clock.now(), ..place.clone() };
+            // A few small files, twice a day.
+            match Pki::open(&place) {
+                Ok(pki) => {
+                    match tls_config(&pki) {
+                        Ok(config) => tls.renew(config),
+                        Err(error) => warn!(error = %ErrorChain(&error), "show the renewed certificate"),
+                    }
+                    app.kubelets.renew(&pki);
+                }
+                Err(error) => warn!(error = %ErrorChain(&error), "renew certificates"),
+            }
+        }
+    });
 }
 
 /// Deletes events whose time is over, now and then.
