@@ -1,1 +1,33 @@
 //! Runs the pods of one node on Docker Engine.
+//!
+//! ```text
+//! pod        what a Pod says (projection)       actions    what to do next (pure)
+//! runtime    containers: a trait, Docker        status     what to report (pure)
+//! cni        the pod network                    container  from spec to container (pure)
+//! volumes    files for containers               probe      liveness, readiness, startup
+//! workers    a pod at a time: observe, decide, act, report
+//! node       the node's own objects             server     logs, for the apiserver
+//! run        wires it all together              cleanup    takes it all away
+//! ```
+//! The kubelet keeps nothing that matters in memory: pods are found again by the labels of their containers, so that
+//! it may be killed at any moment.
+
+pub mod actions;
+mod cleanup;
+mod cni;
+mod config;
+pub mod container;
+pub mod control_plane;
+pub mod node;
+pub mod pod;
+pub mod probe;
+mod run;
+pub mod runtime;
+mod server;
+pub mod status;
+mod volumes;
+pub mod workers;
+
+pub use cleanup::{CleanupError, cleanup};
+pub use config::{Args, Config, ConfigError};
+pub use run::{RunError, run, run_on};

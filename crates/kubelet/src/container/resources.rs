@@ -1,0 +1,86 @@
+//! Requests and limits as the kernel is told of them.
+
+use crate::pod::{Container, Pod, QosClass, qos_class};
+
+/// The weight of one core.
+const SHARES_PER_CPU: i64 = 1024;
+/// The least weight that the kernel takes.
+const MIN_SHARES: i64 = 2;
+/// The period that quotas refer to, in microseconds.
+const QUOTA_PERIOD: i64 = 100_000;
+/// The least quota that the kernel takes.
+const MIN_QUOTA: i64 = 1000;
+
+/// The relative weight for an amount of cpu.
+pub fn cpu_shares(milli: i64) -> i64 {
+    if milli == 0 { MIN_SHARES } else { (milli * SHARES_PER_CPU / 1000).clamp(MIN_SHARES, 262_144) }
+}
+
+/// Microseconds per period for an amount of cpu.
+pub fn cpu_quota(milli: i64) -> i64 {
+    (milli * QUOTA_PERIOD / 1000).max(MIN_QUOTA)
+}
+
+/// The weight and quota of a container: `(cpu_shares, cpu_quota, memory)`.
+pub fn limits(container: &Container) -> (Option<i64>, Option<i64>, Option<i64>) {
+    let resources = &container.resources;
+    let positive = |amount: i64| Some(amount).filter(|amount| *amount > 0);
+    let limit = resources.limits.get("cpu").and_then(|cpu| positive(cpu.milli_value()));
+    let request = resources.requests.get("cpu").map(|cpu| cpu.milli_value()).or(limit);
+    let memory = resources.limits.get("memory").and_then(|memory| positive(memory.value()));
+    (Some(cpu_shares(request.unwrap_or(0))), limit.map(cpu_quota), memory)
+}
+
+/// Who goes first when the node has no memory left: pods without requests, then those that ask for little.
+pub fn oom_score_adj(pod: &Pod, container: &Container, node_memory: i64) -> i64 {
+    match qos_class(&pod.spec) {
+        QosClass::Guaranteed => -997,
+        QosClass::BestEffort => 1000,
+        QosClass::Burstable => {
+            let request = container.resources.requests.get("memory").map_or(0, |memory| memory.value());
+            let share = if node_memory > 0 { 1000 * request / node_memory } else { 0 };
+            (1000 - share).clamp(3, 999)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_becomes_shares_and_quota() {
+        for (milli, shares, quota) in
+            [(0, 2, 1000), (1, 2, 1000), (100, 102, 10_000), (1000, 1024, 100_000), (2500, 2560, 250_000)]
+        {
+            assert_eq!((cpu_shares(milli), cpu_quota(milli)), (shares, quota), "{milli}m");
+        }
+    }
+
+    #[test]
+    fn the_oom_score_follows_the_qos_class() {
+        let pod = |resources: serde_json::Value| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [{"name": "c", "resources": resources}]}
+            }))
+            .expect("a pod")
+        };
+        let gigabyte = 1 << 30;
+        for (resources, class, score) in [
+            (serde_json::json!({}), QosClass::BestEffort, 1000),
+            (serde_json::json!({"requests": {"memory": "256Mi"}}), QosClass::Burstable, 750),
+            (serde_json::json!({"requests": {"cpu": "1"}}), QosClass::Burstable, 999),
+            (serde_json::json!({"requests": {"memory": "1Gi"}}), QosClass::Burstable, 3),
+            (
+                serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}),
+                QosClass::Guaranteed,
+                -997,
+            ),
+            (serde_json::json!({"limits": {"cpu": "1", "memory": "1Gi"}}), QosClass::Guaranteed, -997),
+        ] {
+            let pod = pod(resources);
+            assert_eq!(qos_class(&pod.spec), class);
+            assert_eq!(oom_score_adj(&pod, &pod.spec.containers[0], gigabyte), score);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! What the kubelet asks of the apiserver about pods. A trait, so that workers can be tested without one.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use client::{Client, ClientError, DeleteOptions, EventRecorder, EventType, ObjectReference, PatchType};
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use serde_json::Value;
+
+use api::meta::ObjectMeta;
+
+use crate::pod::Pod;
+
+client::resource!(Pod, "", "v1", "pods", "Pod", namespaced);
+client::resource!(ConfigMap, "", "v1", "configmaps", "ConfigMap", namespaced);
+client::resource!(Secret, "", "v1", "secrets", "Secret", namespaced);
+client::resource!(Service, "", "v1", "services", "Service", namespaced);
+
+/// `v1.ConfigMap`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// Its name.
+    pub metadata: ObjectMeta,
+    /// Texts.
+    pub data: BTreeMap<String, String>,
+    /// Bytes, in base64.
+    pub binary_data: BTreeMap<String, String>,
+}
+
+/// `v1.Secret`.
+#[derive(Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Secret {
+    /// Its name.
+    pub metadata: ObjectMeta,
+    /// What it is for.
+    pub r#type: String,
+    /// Bytes, in base64.
+    pub data: BTreeMap<String, String>,
+}
+
+/// The part of `v1.Service` that becomes environment variables.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Service {
+    /// Its name.
+    pub metadata: ObjectMeta,
+    /// Its address and ports.
+    pub spec: ServiceSpec,
+}
+
+/// `v1.ServiceSpec`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServiceSpec {
+    /// Empty, `None`, or an address.
+    #[serde(rename = "clusterIP")]
+    pub cluster_ip: String,
+    /// In order.
+    pub ports: Vec<ServicePort>,
+}
+
+/// `v1.ServicePort`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ServicePort {
+    /// May be empty.
+    pub name: String,
+    /// TCP, UDP or SCTP.
+    pub protocol: String,
+    /// Of the Service.
+    pub port: u16,
+}
+
+/// The values of a ConfigMap or Secret, decoded.
+pub type Values = BTreeMap<String, Vec<u8>>;
+
+impl ConfigMap {
+    /// Texts and bytes together.
+    pub fn values(&self) -> Values {
+        let texts = self.data.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes()));
+        texts.chain(decoded(&self.binary_data)).collect()
+    }
+}
+
+impl Secret {
+    /// The decoded bytes.
+    pub fn values(&self) -> Values {
+        decoded(&self.data).collect()
+    }
+}
+
+fn decoded(data: &BTreeMap<String, String>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    data.iter().map(|(key, text)| (key.clone(), STANDARD.decode(text).unwrap_or_default()))
+}
+
+/// An answer of the apiserver.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T, ClientError>>;
+
+/// The apiserver, as far as pods need it.
+pub trait ControlPlane: Send + Sync + 'static {
+    /// The values of a ConfigMap; `None` where there is none.
+    fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>>;
+    /// The values of a Secret; `None` where there is none.
+    fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>>;
+    /// The Services that pods of a namespace are told of in their environment.
+    fn services(&self, namespace: &str) -> Vec<Service>;
+    /// Merges into the status of a pod.
+    fn patch_status<'a>(&'a self, namespace: &'a str, name: &'a str, patch: &'a Value) -> Reply<'a, ()>;
+    /// Removes a pod that has ended, if it still is the one with this uid.
+    fn delete_pod<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()>;
+    /// Tells users what happened. `container` is the field path of the container, or empty.
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String);
+}
+
+/// The real one.
+pub struct ApiServer {
+    /// The connection.
+    pub client: Client,
+    /// Where events go.
+    pub recorder: EventRecorder,
+    /// All Services.
+    pub services: client::Store<Service>,
+}
+
+impl ControlPlane for ApiServer {
+    fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
+        Box::pin(async move {
+            let object = self.client.api::<ConfigMap>().get_opt(namespace, name).await?;
+            Ok(object.map(|object| object.values()))
+        })
+    }
+
+    fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
+        Box::pin(async move {
+            let object = self.client.api::<Secret>().get_opt(namespace, name).await?;
+            Ok(object.map(|object| object.values()))
+        })
+    }
+
+    fn services(&self, namespace: &str) -> Vec<Service> {
+        let mut services: Vec<Service> =
+            self.services.list_namespace(namespace).iter().map(|service| (**service).clone()).collect();
+        let kubernetes = api::gvk::NamespacedName::new("default", "kubernetes");
+        if namespace != "default" {
+            services.extend(self.services.get(&kubernetes).map(|service| (*service).clone()));
+        }
+        services.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        services
+    }
+
+    fn patch_status<'a>(&'a self, namespace: &'a str, name: &'a str, patch: &'a Value) -> Reply<'a, ()> {
+        Box::pin(async move {
+            self.client.api::<Pod>().patch_status(namespace, name, PatchType::Merge, patch).await.map(|_| ())
+        })
+    }
+
+    fn delete_pod<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::uid(uid) };
+            self.client.api::<Pod>().delete(namespace, name, &options).await.map(|_| ())
+        })
+    }
+
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String) {
+        let mut object = ObjectReference::of(pod);
+        if !container.is_empty() {
+            object = object.field(container);
+        }
+        self.recorder.event(&object, kind, reason, message);
+    }
+}

@@ -1,0 +1,112 @@
+//! Containers of pods: from our configuration to Docker's.
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, Mount as DockerMount, MountBindOptions,
+    MountBindOptionsPropagationEnum, MountType,
+};
+
+use super::sandbox::log_config;
+use super::{DockerRuntime, labels};
+use crate::runtime::{ContainerConfig, Mount, PidNamespace, RuntimeError};
+
+/// The period that `cpu_quota` refers to.
+const CPU_PERIOD: i64 = 100_000;
+
+impl DockerRuntime {
+    pub(super) async fn make_container(
+        &self,
+        sandbox_id: &str,
+        config: &ContainerConfig,
+    ) -> Result<String, RuntimeError> {
+        let docker = self.docker().await?;
+        let name = format!(
+            "k8s_{}_{}_{}_{}_{}",
+            config.name, config.pod_name, config.pod_namespace, config.pod_uid, config.restart_count
+        );
+        let mut body = body(&self.config.node, sandbox_id, config);
+        self.raise_oom_score(&mut body);
+        match self.create(&docker, &name, body).await {
+            Err(error @ RuntimeError::NotFound(_)) => {
+                // Of the image, or of the sandbox's.
+                self.forget_pause_image().await;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+}
+
+fn body(node: &str, sandbox_id: &str, config: &ContainerConfig) -> ContainerCreateBody {
+    let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+    let of_sandbox = format!("container:{sandbox_id}");
+    let mut security = Vec::new();
+    if config.no_new_privileges {
+        security.push("no-new-privileges".to_owned());
+    }
+    if config.seccomp_unconfined {
+        security.push("seccomp=unconfined".to_owned());
+    }
+    let groups: Vec<String> = config.supplemental_groups.iter().map(i64::to_string).collect();
+    let host_config = HostConfig {
+        network_mode: Some(if config.host_network { "host".to_owned() } else { of_sandbox.clone() }),
+        ipc_mode: Some(if config.host_ipc { "host".to_owned() } else { of_sandbox.clone() }),
+        pid_mode: match config.pid {
+            PidNamespace::Container => None,
+            PidNamespace::Pod => Some(of_sandbox),
+            PidNamespace::Node => Some("host".to_owned()),
+        },
+        mounts: Some(config.mounts.iter().map(mount).collect()),
+        privileged: Some(config.privileged),
+        readonly_rootfs: Some(config.read_only_root),
+        security_opt: some(&security),
+        cap_add: some(&config.capabilities_add),
+        cap_drop: some(&config.capabilities_drop),
+        group_add: some(&groups),
+        cpu_shares: config.cpu_shares,
+        cpu_period: config.cpu_quota.map(|_| CPU_PERIOD),
+        cpu_quota: config.cpu_quota,
+        memory: config.memory,
+        // As much as memory: no swap.
+        memory_swap: config.memory,
+        oom_score_adj: Some(config.oom_score_adj),
+        log_config: Some(log_config()),
+        ..HostConfig::default()
+    };
+    let mut labels = labels::of_container(node, sandbox_id, config);
+    labels.insert(labels::IMAGE_REFERENCE.to_owned(), config.image_reference.clone());
+    ContainerCreateBody {
+        image: Some(config.image.clone()),
+        entrypoint: some(&config.command),
+        cmd: some(&config.args),
+        env: Some(config.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        working_dir: (!config.working_dir.is_empty()).then(|| config.working_dir.clone()),
+        user: config.user.clone(),
+        open_stdin: Some(config.stdin),
+        stdin_once: Some(config.stdin_once),
+        tty: Some(config.tty),
+        // Health is the business of the pod's probes, not of the image.
+        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        labels: Some(labels),
+        host_config: Some(host_config),
+        ..ContainerCreateBody::default()
+    }
+}
+
+fn mount(mount: &Mount) -> DockerMount {
+    let propagation = match mount.propagation {
+        "rshared" => MountBindOptionsPropagationEnum::RSHARED,
+        "rslave" => MountBindOptionsPropagationEnum::RSLAVE,
+        _ => MountBindOptionsPropagationEnum::RPRIVATE,
+    };
+    DockerMount {
+        target: Some(mount.container_path.clone()),
+        source: Some(mount.host_path.display().to_string()),
+        typ: Some(MountType::BIND),
+        read_only: Some(mount.read_only),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(propagation),
+            ..MountBindOptions::default()
+        }),
+        ..DockerMount::default()
+    }
+}

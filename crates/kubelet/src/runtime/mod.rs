@@ -1,0 +1,416 @@
+//! What the kubelet asks of a container runtime, in its own words.
+//!
+//! The trait is shaped like the Container Runtime Interface: a pod sandbox owns the pod's network and holds its
+//! namespaces; containers live in it; nothing here waits for a container to end. [`docker`] is the runtime of
+//! today, [`fake`] the one of tests; another one (CRI, our own) is one more implementation.
+//!
+//! **The runtime is the memory**: everything that the kubelet must know again after it was killed (which pod a
+//! container is of, how often it was started, how long to wait before it is started again) is written to the
+//! container when it is made, and read back by [`Runtime::pod`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+use jiff::Timestamp;
+
+pub mod docker;
+pub mod image;
+
+pub use image::{Credentials, Image};
+
+/// The future of a runtime's answer.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
+
+/// Why the runtime did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// It cannot be reached: everything else is unknown.
+    #[error("container runtime is down: {0}")]
+    Down(String),
+    /// The container, sandbox or image is not there.
+    #[error("{0} not found")]
+    NotFound(String),
+    /// The pod's network could not be set up.
+    #[error("{0}")]
+    Network(String),
+    /// It refused or failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl RuntimeError {
+    /// Whether the runtime as a whole is away.
+    pub fn is_down(&self) -> bool {
+        matches!(self, Self::Down(_))
+    }
+
+    /// Whether what was named is not there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound(_))
+    }
+}
+
+/// What the runtime holds of one pod.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuntimePod {
+    /// The uid of the pod.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Newest first.
+    pub sandboxes: Vec<SandboxRecord>,
+    /// Newest first.
+    pub containers: Vec<ContainerRecord>,
+}
+
+impl RuntimePod {
+    /// Whether nothing of the pod is left.
+    pub fn is_empty(&self) -> bool {
+        self.sandboxes.is_empty() && self.containers.is_empty()
+    }
+
+    /// The newest container of that name.
+    pub fn latest(&self, name: &str) -> Option<&ContainerRecord> {
+        self.containers.iter().find(|container| container.name == name)
+    }
+
+    /// The container before the newest of that name.
+    pub fn previous(&self, name: &str) -> Option<&ContainerRecord> {
+        self.containers.iter().filter(|container| container.name == name).nth(1)
+    }
+
+    /// Whether any container still runs.
+    pub fn has_running(&self) -> bool {
+        self.containers.iter().any(|container| container.state == ContainerState::Running)
+    }
+}
+
+/// Whether a sandbox holds its namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SandboxState {
+    /// It runs, and its network is up.
+    Ready,
+    /// It has ended, or its network never came up.
+    NotReady,
+}
+
+/// A sandbox as the runtime knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SandboxRecord {
+    /// Given by the runtime.
+    pub id: String,
+    /// Counts the sandboxes of the pod, from 0.
+    pub attempt: u32,
+    /// Whether it can be used.
+    pub state: SandboxState,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The pod's addresses; empty on the node's network.
+    pub ips: Vec<IpAddr>,
+    /// Whether it has an address (or ports of the node) to give back.
+    pub holds_network: bool,
+    /// Seconds between SIGTERM and SIGKILL, for pods that are no longer known to the apiserver.
+    pub grace_seconds: i64,
+}
+
+/// What a container does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContainerState {
+    /// It was made and not started.
+    Created,
+    /// It runs.
+    Running,
+    /// It has ended, or could not be started.
+    Exited,
+}
+
+/// A container as the runtime knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerRecord {
+    /// Given by the runtime.
+    pub id: String,
+    /// The name in the pod's spec.
+    pub name: String,
+    /// The sandbox that it was made in.
+    pub sandbox_id: String,
+    /// What it does.
+    pub state: ContainerState,
+    /// How often a container of this name was started before.
+    pub restart_count: u32,
+    /// Of the spec that it was made from.
+    pub spec_hash: String,
+    /// How long after its end the next one may start.
+    pub backoff: Duration,
+    /// The image's name.
+    pub image: String,
+    /// The image's digest or id.
+    pub image_id: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What it returned.
+    pub exit_code: i32,
+    /// Whether the kernel killed it for its memory.
+    pub oom_killed: bool,
+    /// Why it could not be started.
+    pub start_error: Option<String>,
+    /// Where on the node its termination message is.
+    pub termination_message: Option<PathBuf>,
+}
+
+/// A TCP or UDP port of the node that leads to the pod.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PortMapping {
+    /// On the node.
+    pub host_port: u16,
+    /// In the pod.
+    pub container_port: u16,
+    /// `tcp` or `udp`, in small letters.
+    pub protocol: String,
+    /// The address of the node that it is bound to; empty for all.
+    #[serde(rename = "hostIP", skip_serializing_if = "String::is_empty")]
+    pub host_ip: String,
+}
+
+/// What a sandbox is made from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SandboxConfig {
+    /// The uid of the pod.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Counts the sandboxes of the pod.
+    pub attempt: u32,
+    /// The host name inside.
+    pub hostname: String,
+    /// Whether it shares the node's network.
+    pub host_network: bool,
+    /// Whether it shares the node's processes.
+    pub host_pid: bool,
+    /// Whether it shares the node's IPC.
+    pub host_ipc: bool,
+    /// Ports of the node that lead here.
+    pub port_mappings: Vec<PortMapping>,
+    /// Kernel settings of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Seconds between SIGTERM and SIGKILL, written down for later.
+    pub grace_seconds: i64,
+}
+
+/// Something of the node that is seen inside a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// On the node.
+    pub host_path: PathBuf,
+    /// In the container.
+    pub container_path: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
+    /// `rprivate`, `rslave` or `rshared`.
+    pub propagation: &'static str,
+}
+
+/// Which processes a container sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PidNamespace {
+    /// Its own.
+    #[default]
+    Container,
+    /// Those of its pod.
+    Pod,
+    /// Those of the node.
+    Node,
+}
+
+/// What a container is made from.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ContainerConfig {
+    /// The uid of the pod.
+    pub pod_uid: String,
+    /// Its namespace.
+    pub pod_namespace: String,
+    /// Its name.
+    pub pod_name: String,
+    /// The name in the spec.
+    pub name: String,
+    /// How often a container of this name was started before.
+    pub restart_count: u32,
+    /// Of the spec.
+    pub spec_hash: String,
+    /// How long after its end the next one may start.
+    pub backoff: Duration,
+    /// The image's name, as the runtime knows it.
+    pub image: String,
+    /// What `status.imageID` will say.
+    pub image_reference: String,
+    /// Overrides the entry point of the image, where not empty.
+    pub command: Vec<String>,
+    /// Overrides the command of the image, where not empty.
+    pub args: Vec<String>,
+    /// The environment, in order.
+    pub env: Vec<(String, String)>,
+    /// Overrides the one of the image, where not empty.
+    pub working_dir: String,
+    /// What is mounted.
+    pub mounts: Vec<Mount>,
+    /// `user[:group]`, where given.
+    pub user: Option<String>,
+    /// More groups.
+    pub supplemental_groups: Vec<i64>,
+    /// All of the node's devices and capabilities.
+    pub privileged: bool,
+    /// Whether the root file system refuses writing.
+    pub read_only_root: bool,
+    /// Whether setuid programs gain nothing.
+    pub no_new_privileges: bool,
+    /// `Unconfined`, `RuntimeDefault`, or a profile's text.
+    pub seccomp_unconfined: bool,
+    /// Capabilities to add.
+    pub capabilities_add: Vec<String>,
+    /// Capabilities to take away.
+    pub capabilities_drop: Vec<String>,
+    /// Relative weight.
+    pub cpu_shares: Option<i64>,
+    /// Microseconds per 100 ms.
+    pub cpu_quota: Option<i64>,
+    /// Bytes.
+    pub memory: Option<i64>,
+    /// Who goes first when the node has no memory left.
+    pub oom_score_adj: i64,
+    /// Which processes it sees.
+    pub pid: PidNamespace,
+    /// Whether it shares the node's IPC.
+    pub host_ipc: bool,
+    /// Whether it shares the node's network (the sandbox does then, too).
+    pub host_network: bool,
+    /// Whether its standard input is kept open.
+    pub stdin: bool,
+    /// Whether the first client that leaves closes it.
+    pub stdin_once: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Where on the node its termination message will be.
+    pub termination_message: Option<PathBuf>,
+}
+
+/// A signal for the first process of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// The stop signal of the image, SIGTERM where it names none.
+    Stop,
+    /// SIGKILL.
+    Kill,
+}
+
+/// What a command inside a container gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// What it returned.
+    pub exit_code: i64,
+    /// Both streams, as they came; cut at some kilobytes.
+    pub output: Vec<u8>,
+}
+
+/// Which part of a log is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogOptions {
+    /// Goes on while the container runs.
+    pub follow: bool,
+    /// Each line is preceded by its time.
+    pub timestamps: bool,
+    /// The last lines only.
+    pub tail: Option<u64>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Whether standard output is wanted.
+    pub stdout: bool,
+    /// Whether standard error is wanted.
+    pub stderr: bool,
+}
+
+/// What the runtime tells without being asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RuntimeEvent {
+    /// The subscription stands: what happened before must be listed.
+    Connected,
+    /// Something of this pod changed.
+    PodChanged {
+        /// The uid of the pod.
+        uid: String,
+    },
+}
+
+/// The name and version of the runtime.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RuntimeVersion {
+    /// As `docker`.
+    pub name: String,
+    /// As `20.10.24`.
+    pub version: String,
+}
+
+/// An image to pull.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImagePull {
+    /// Where it is pulled from.
+    pub source: String,
+    /// The name that it is to have.
+    pub name: String,
+    /// Who asks the registry.
+    pub credentials: Option<Credentials>,
+}
+
+/// A container runtime of one node.
+///
+/// Removing and stopping what is not there succeeds. Each call ends within a bounded time, but for
+/// [`Runtime::pull_image`] and the streams.
+pub trait Runtime: Send + Sync + 'static {
+    /// Asks for its version: a ping.
+    fn version(&self) -> Answer<'_, RuntimeVersion>;
+    /// Every pod of this node of which anything is left.
+    fn list_pods(&self) -> Answer<'_, Vec<RuntimePod>>;
+    /// What is left of one pod; empty where nothing is.
+    fn pod<'a>(&'a self, uid: &'a str) -> Answer<'a, RuntimePod>;
+    /// Makes and starts a sandbox, with its network.
+    fn run_sandbox<'a>(&'a self, config: &'a SandboxConfig) -> Answer<'a, SandboxRecord>;
+    /// Gives its network back and ends it; containers in it end too.
+    fn stop_sandbox<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Removes a stopped sandbox.
+    fn remove_sandbox<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Makes a container in a sandbox.
+    fn create_container<'a>(&'a self, sandbox_id: &'a str, config: &'a ContainerConfig)
+    -> Answer<'a, String>;
+    /// Starts it.
+    fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Sends a signal.
+    fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()>;
+    /// Removes it, running or not.
+    fn remove_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// What is known of an image; `None` where it is not on the node.
+    fn image<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Image>>;
+    /// Brings an image to the node.
+    fn pull_image<'a>(&'a self, pull: &'a ImagePull) -> Answer<'a, Image>;
+    /// Runs a command in a container and waits for it, for `timeout` at most.
+    fn exec<'a>(&'a self, id: &'a str, command: &'a [String], timeout: Duration) -> Answer<'a, ExecOutput>;
+    /// The log of a container; ends with the container where followed.
+    fn logs(&self, id: &str, options: LogOptions) -> BoxStream<'static, Result<Bytes, RuntimeError>>;
+    /// What happens from now on; ends when the runtime goes away.
+    fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
+    /// The network that pods get, as soon as the node has one.
+    fn configure_network<'a>(&'a self, pod_cidrs: &'a [String]) -> Answer<'a, ()>;
+    /// Gives back addresses that nothing uses any more; says how many.
+    fn collect_garbage(&self) -> Answer<'_, usize>;
+}

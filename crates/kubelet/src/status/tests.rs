@@ -1,0 +1,1 @@
+//! Tables of pods, and what is to be done or said.

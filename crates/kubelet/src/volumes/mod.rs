@@ -1,0 +1,370 @@
+//! Volumes: what stands on the node before a container that mounts it is made, and is taken away with its pod.
+//!
+//! Everything of a pod is below `<root>/pods/<uid>/volumes/<plugin>/<name>`, so that what is left of a pod can be
+//! found without asking anybody. Contents that come from objects are written by [`payload`], all at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+
+use crate::container::References;
+use crate::container::fields::{NodeFacts, field_value, resource_value};
+use crate::control_plane::Values;
+use crate::pod::{
+    ConfigMapSource, Container, DownwardApiSource, EmptyDirSource, HostPathSource, KeyToPath, Pod,
+    SecretSource, Volume,
+};
+use crate::runtime::Mount;
+
+pub mod payload;
+
+use payload::{File, Payload};
+
+/// The mode of files where the source names none.
+const DEFAULT_MODE: u32 = 0o644;
+
+/// Why a volume is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// What it refers to is absent or wrong, or its kind is not served.
+    #[error("MountVolume.SetUp failed for volume \"{volume}\" : {message}")]
+    SetUp {
+        /// Its name in the spec.
+        volume: String,
+        /// Why.
+        message: String,
+    },
+    /// A container mounts a volume that the pod does not have.
+    #[error("container {container} mounts volume \"{volume}\", which the pod does not have")]
+    Unknown {
+        /// Whose mount.
+        container: String,
+        /// Of the mount.
+        volume: String,
+    },
+    /// A mount leads out of its volume.
+    #[error("subPath \"{0}\" must stay within its volume")]
+    SubPath(String),
+    /// The node failed.
+    #[error("cannot prepare {path}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The folders of one pod.
+#[derive(Debug, Clone)]
+pub struct PodFolder(PathBuf);
+
+impl PodFolder {
+    /// Of the pod with that uid.
+    pub fn new(root: &Path, uid: &str) -> Self {
+        Self(root.join("pods").join(uid))
+    }
+
+    /// Everything of the pod.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The files that only the kubelet writes: hosts, resolv.conf.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Where a container leaves its termination message.
+    pub fn termination_message(&self, container: &str, restart: u32) -> PathBuf {
+        self.0.join("containers").join(container).join(restart.to_string())
+    }
+
+    fn volume(&self, plugin: &str, name: &str) -> PathBuf {
+        self.0.join("volumes").join(plugin).join(name)
+    }
+}
+
+/// The names of the ConfigMaps and of the Secrets that the volumes of a pod show.
+pub fn references(pod: &Pod) -> (Vec<String>, Vec<String>) {
+    let (mut config_maps, mut secrets) = (Vec::new(), Vec::new());
+    for volume in &pod.spec.volumes {
+        config_maps.extend(volume.config_map.as_ref().map(|source| source.name.clone()));
+        secrets.extend(volume.secret.as_ref().map(|source| source.secret_name.clone()));
+        for source in volume.projected.iter().flat_map(|projected| &projected.sources) {
+            config_maps.extend(source.config_map.as_ref().map(|source| source.name.clone()));
+            secrets.extend(source.secret.as_ref().map(|source| source.name.clone()));
+        }
+    }
+    (config_maps, secrets)
+}
+
+/// What the volumes of a pod are made from.
+#[derive(Clone, Copy)]
+pub struct VolumeInput<'a> {
+    /// The pod.
+    pub pod: &'a Pod,
+    /// The node.
+    pub node: &'a NodeFacts,
+    /// The addresses of the pod.
+    pub pod_ips: &'a [String],
+    /// What was fetched.
+    pub references: &'a References,
+}
+
+/// Volume name to where it is on the node.
+pub type Paths = BTreeMap<String, PathBuf>;
+
+/// Makes every volume of a pod, or brings it up to date. Blocking.
+pub fn set_up(folder: &PodFolder, input: VolumeInput<'_>) -> Result<Paths, VolumeError> {
+    let each = |volume: &Volume| Ok((volume.name.clone(), set_up_one(folder, input, volume)?));
+    input.pod.spec.volumes.iter().map(each).collect()
+}
+
+fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Result<PathBuf, VolumeError> {
+    let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
+    let fs_group = input.pod.spec.security_context.as_ref().and_then(|security| security.fs_group);
+    if let Some(source) = &volume.empty_dir {
+        let path = folder.volume("kubernetes.io~empty-dir", &volume.name);
+        return empty_dir(&path, source, fs_group).map(|()| path);
+    }
+    if let Some(source) = &volume.host_path {
+        return host_path(source).map_err(failed);
+    }
+    let (plugin, payload) = if let Some(source) = &volume.config_map {
+        ("kubernetes.io~configmap", config_map(input, source, source.default_mode))
+    } else if let Some(source) = &volume.secret {
+        ("kubernetes.io~secret", secret(input, source, &source.secret_name, source.default_mode))
+    } else if let Some(source) = &volume.downward_api {
+        ("kubernetes.io~downward-api", downward_api(input, source, source.default_mode))
+    } else if let Some(projected) = &volume.projected {
+        let mut all = Payload::default();
+        for source in &projected.sources {
+            let mode = projected.default_mode;
+            let part = if let Some(source) = &source.config_map {
+                config_map(input, source, mode)
+            } else if let Some(source) = &source.secret {
+                secret(input, source, &source.name, mode)
+            } else if let Some(source) = &source.downward_api {
+                downward_api(input, source, mode)
+            } else {
+                Err("this source of a projected volume is not served".to_owned())
+            };
+            all.extend(part.map_err(failed)?);
+        }
+        ("kubernetes.io~projected", Ok(all))
+    } else {
+        let kind = volume.other.keys().next().map_or("no kind", String::as_str);
+        return Err(failed(format!("volumes of {kind} are not served")));
+    };
+    let path = folder.volume(plugin, &volume.name);
+    payload
+        .map_err(failed)?
+        .write(&path, fs_group)
+        .map_err(|source| VolumeError::Io { path: path.clone(), source })?;
+    Ok(path)
+}
+
+fn empty_dir(path: &Path, source: &EmptyDirSource, fs_group: Option<i64>) -> Result<(), VolumeError> {
+    let io = |source| VolumeError::Io { path: path.to_owned(), source };
+    let is_new = !path.exists();
+    fs::create_dir_all(path).map_err(io)?;
+    if source.medium == "Memory" && !is_mount_point(path) {
+        let size = source.size_limit.as_ref().map(|limit| format!("size={}", limit.value()));
+        mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), size.as_deref())
+            .map_err(|error| io(error.into()))?;
+    }
+    if is_new {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(io)?;
+        if let Some(group) = fs_group.and_then(|group| u32::try_from(group).ok()) {
+            std::os::unix::fs::chown(path, None, Some(group)).map_err(io)?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o2777)).map_err(io)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what is there against what the type says, or makes it where the type says so.
+fn host_path(source: &HostPathSource) -> Result<PathBuf, String> {
+    let path = PathBuf::from(&source.path);
+    let kind = source.r#type.as_deref().unwrap_or_default();
+    let found = fs::metadata(&path).ok().map(|metadata| metadata.file_type());
+    let fits = |fits: fn(&fs::FileType) -> bool| found.as_ref().is_some_and(fits);
+    let (good, what) = match kind {
+        "" => (true, ""),
+        "DirectoryOrCreate" if found.is_none() => {
+            fs::create_dir_all(&path).map_err(|error| error.to_string())?;
+            (true, "")
+        }
+        "FileOrCreate" if found.is_none() => {
+            fs::File::create(&path).map_err(|error| error.to_string())?;
+            (true, "")
+        }
+        "Directory" | "DirectoryOrCreate" => (fits(fs::FileType::is_dir), "a directory"),
+        "File" | "FileOrCreate" => (fits(fs::FileType::is_file), "a file"),
+        "Socket" => (fits(|kind| kind.is_socket()), "a socket file"),
+        "CharDevice" => (fits(|kind| kind.is_char_device()), "a character device"),
+        "BlockDevice" => (fits(|kind| kind.is_block_device()), "a block device"),
+        other => return Err(format!("unknown hostPath type {other}")),
+    };
+    if good {
+        return Ok(path);
+    }
+    Err(format!("hostPath type check failed: {} is not {what}", source.path))
+}
+
+fn config_map(
+    input: VolumeInput<'_>,
+    source: &ConfigMapSource,
+    mode: Option<u32>,
+) -> Result<Payload, String> {
+    let values = input.references.config_maps.get(&source.name).and_then(Option::as_ref);
+    let kind = "configmap";
+    select(kind, &source.name, values, &source.items, source.default_mode.or(mode), source.optional)
+}
+
+fn secret(
+    input: VolumeInput<'_>,
+    source: &SecretSource,
+    name: &str,
+    mode: Option<u32>,
+) -> Result<Payload, String> {
+    let values = input.references.secrets.get(name).and_then(Option::as_ref);
+    select("secret", name, values, &source.items, source.default_mode.or(mode), source.optional)
+}
+
+fn select(
+    kind: &str,
+    name: &str,
+    values: Option<&Values>,
+    items: &[KeyToPath],
+    mode: Option<u32>,
+    optional: Option<bool>,
+) -> Result<Payload, String> {
+    let optional = optional == Some(true);
+    let Some(values) = values else {
+        return if optional { Ok(Payload::default()) } else { Err(format!("{kind} \"{name}\" not found")) };
+    };
+    let mode = mode.unwrap_or(DEFAULT_MODE);
+    let mut payload = Payload::default();
+    if items.is_empty() {
+        for (key, bytes) in values {
+            payload.add(key, File { bytes: bytes.clone(), mode })?;
+        }
+    }
+    for item in items {
+        match values.get(&item.key) {
+            Some(bytes) => {
+                payload.add(&item.path, File { bytes: bytes.clone(), mode: item.mode.unwrap_or(mode) })?;
+            }
+            None if optional => {}
+            None => return Err(format!("references non-existent {kind} key: {}", item.key)),
+        }
+    }
+    Ok(payload)
+}
+
+fn downward_api(
+    input: VolumeInput<'_>,
+    source: &DownwardApiSource,
+    mode: Option<u32>,
+) -> Result<Payload, String> {
+    let mode = source.default_mode.or(mode).unwrap_or(DEFAULT_MODE);
+    let mut payload = Payload::default();
+    for item in &source.items {
+        let text = match (&item.field_ref, &item.resource_field_ref) {
+            (Some(field), _) => field_value(input.pod, input.node, input.pod_ips, field)?,
+            (None, Some(field)) => resource_value(input.pod, input.node, &field.container_name, field)?,
+            (None, None) => String::new(),
+        };
+        payload.add(&item.path, File { bytes: text.into_bytes(), mode: item.mode.unwrap_or(mode) })?;
+    }
+    Ok(payload)
+}
+
+/// The mounts of a container, from the volumes of its pod. `expand` replaces `$(NAME)` in `subPathExpr`. Blocking.
+pub fn mounts(
+    container: &Container,
+    paths: &Paths,
+    expand: impl Fn(&str) -> String,
+) -> Result<Vec<Mount>, VolumeError> {
+    let mut mounts = Vec::new();
+    for mount in &container.volume_mounts {
+        let volume = paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown {
+            container: container.name.clone(),
+            volume: mount.name.clone(),
+        })?;
+        let sub_path = if mount.sub_path_expr.is_empty() {
+            mount.sub_path.clone()
+        } else {
+            expand(&mount.sub_path_expr)
+        };
+        mounts.push(Mount {
+            host_path: if sub_path.is_empty() { volume.clone() } else { within(volume, &sub_path)? },
+            container_path: mount.mount_path.clone(),
+            read_only: mount.read_only,
+            propagation: match mount.mount_propagation.as_deref() {
+                Some("Bidirectional") => "rshared",
+                Some("HostToContainer") => "rslave",
+                Some(_) | None => "rprivate",
+            },
+        });
+    }
+    Ok(mounts)
+}
+
+/// A path within a volume, made as a folder where it is absent; links that lead out of the volume are refused.
+fn within(volume: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
+    let refused = || VolumeError::SubPath(sub_path.to_owned());
+    if Path::new(sub_path).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
+        return Err(refused());
+    }
+    let path = volume.join(sub_path);
+    let io = |source| VolumeError::Io { path: path.clone(), source };
+    let root = fs::canonicalize(volume).map_err(io)?;
+    // The deepest part that exists decides; what is below it is made without following anything.
+    let existing = path.ancestors().find(|part| part.exists()).unwrap_or(volume);
+    if !fs::canonicalize(existing).map_err(io)?.starts_with(&root) {
+        return Err(refused());
+    }
+    if !path.exists() {
+        fs::create_dir_all(&path).map_err(io)?;
+    }
+    let resolved = fs::canonicalize(&path).map_err(io)?;
+    if resolved.starts_with(&root) { Ok(resolved) } else { Err(refused()) }
+}
+
+/// Whether something is mounted at that very path.
+fn is_mount_point(path: &Path) -> bool {
+    mount_points().iter().any(|point| point == path)
+}
+
+fn mount_points() -> Vec<PathBuf> {
+    let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let unescape = |text: &str| text.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+    table.lines().filter_map(|line| line.split(' ').nth(1)).map(|point| unescape(point).into()).collect()
+}
+
+/// Takes away all that a pod has on the node. Succeeds where there is nothing. Blocking.
+pub fn tear_down(folder: &PodFolder) -> io::Result<()> {
+    unmount_below(folder.path())?;
+    match fs::remove_dir_all(folder.path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Unmounts what is mounted below a folder, the deepest first.
+pub fn unmount_below(folder: &Path) -> io::Result<()> {
+    let mut points: Vec<_> = mount_points().into_iter().filter(|point| point.starts_with(folder)).collect();
+    points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+    points.iter().try_for_each(|point| umount2(point, MntFlags::MNT_DETACH).map_err(io::Error::from))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+//! Takes the steps that [`crate::actions`] has planned, in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::EventType;
+use tracing::info;
+
+use super::sync::find;
+use super::{PodState, Shared, SyncError};
+use crate::actions::{PodActions, Problem, StartContainer};
+use crate::container::config::ContainerInput;
+use crate::container::env::{EnvInput, Variables, environment};
+use crate::container::{References, container_config, sandbox_config};
+use crate::pod::{Container, Pod};
+use crate::probe::run::{Verdict, exec, http_get, tcp_socket};
+use crate::runtime::{Image, Mount, RuntimePod, SandboxRecord, SandboxState};
+use crate::status::reasons;
+use crate::volumes::{self, Paths, VolumeInput};
+
+/// How long a container that could not be made waits for its next try.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// How long a hook may take at most.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What all containers of a pod are started with.
+struct Ground {
+    sandbox: SandboxRecord,
+    ips: Vec<String>,
+    references: References,
+    paths: Paths,
+}
+
+impl Shared {
+    pub(super) async fn execute(
+        self: &Arc<Self>,
+        state: &mut PodState,
+        pod: &Arc<Pod>,
+        runtime: &RuntimePod,
+        actions: &PodActions,
+    ) -> Result<(), SyncError> {
+        for kill in &actions.kill {
+            self.kill(state, Some(pod), runtime, kill);
+        }
+        let held = &self.dependencies.runtime;
+        for id in &actions.remove_containers {
+            held.remove_container(id).await?;
+        }
+        for id in &actions.stop_sandboxes {
+            held.stop_sandbox(id).await?;
+        }
+        for id in &actions.remove_sandboxes {
+            held.remove_sandbox(id).await?;
+        }
+        let mut sandbox = runtime.sandboxes.iter().find(|s| s.state == SandboxState::Ready).cloned();
+        if let Some(attempt) = actions.create_sandbox {
+            if actions.sandbox_changed {
+                let text = "Pod sandbox changed, it will be killed and re-created.".to_owned();
+                self.event(pod, "", EventType::Normal, "SandboxChanged", text);
+            }
+            match held.run_sandbox(&sandbox_config(pod, attempt)).await {
+                Ok(made) => sandbox = Some(made),
+                Err(error) => {
+                    let text = format!("Failed to create pod sandbox: {error}");
+                    self.event(pod, "", EventType::Warning, "FailedCreatePodSandBox", text);
+                    return Err(error.into());
+                }
+            }
+        }
+        let (Some(sandbox), false) = (sandbox, actions.start.is_empty()) else { return Ok(()) };
+        let ground = self.ground(pod, sandbox, &actions.start).await?;
+        for start in &actions.start {
+            if let Some(container) = find(pod, &start.name) {
+                self.start(state, pod, &ground, container, start).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Volumes, and the objects that volumes and environments refer to.
+    async fn ground(
+        &self,
+        pod: &Arc<Pod>,
+        sandbox: SandboxRecord,
+        starts: &[StartContainer],
+    ) -> Result<Ground, SyncError> {
+        let ips: Vec<String> = if pod.spec.host_network {
+            self.config.node.ips.clone()
+        } else {
+            sandbox.ips.iter().map(ToString::to_string).collect()
+        };
+        let (mut config_maps, mut secrets) = volumes::references(pod);
+        for container in starts.iter().filter_map(|start| find(pod, &start.name)) {
+            let (maps, others) = References::of(container);
+            config_maps.extend(maps.into_iter().map(str::to_owned));
+            secrets.extend(others.into_iter().map(str::to_owned));
+        }
+        let mut references = References::default();
+        let (control, namespace) = (&self.dependencies.control, &pod.metadata.namespace);
+        for name in config_maps {
+            let values = control.config_map(namespace, &name).await?;
+            references.config_maps.insert(name, values);
+        }
+        for name in secrets {
+            let values = control.secret(namespace, &name).await?;
+            references.secrets.insert(name, values);
+        }
+        let folder = self.folder(&pod.metadata.uid);
+        self.write_files(pod, &folder, &ips).await?;
+        let (pod_too, node, ips_too) = (Arc::clone(pod), self.config.node.clone(), ips.clone());
+        let (paths, references) = tokio::task::spawn_blocking(move || {
+            let input =
+                VolumeInput { pod: &pod_too, node: &node, pod_ips: &ips_too, references: &references };
+            let paths = volumes::set_up(&folder, input);
+            (paths, references)
+        })
+        .await
+        .map_err(|error| SyncError::Io {
+            path: self.config.root.clone(),
+            source: std::io::Error::other(error),
+        })?;
+        let paths = paths.inspect_err(|error| {
+            self.event(pod, "", EventType::Warning, "FailedMount", component::ErrorChain(error).to_string());
+        })?;
+        Ok(Ground { sandbox, ips, references, paths })
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        state: &mut PodState,
+        pod: &Arc<Pod>,
+        ground: &Ground,
+        container: &Container,
+        start: &StartContainer,
+    ) -> Result<(), SyncError> {
+        let Some((image, image_name)) = self.image_for(state, pod, container).await? else { return Ok(()) };
+        state.problems.remove(&container.name);
+        let config = match self.config_for(pod, ground, container, start, (&image, image_name)).await? {
+            Ok(config) => config,
+            Err(message) => {
+                self.problem(state, pod, container, reasons::CREATE_CONTAINER_CONFIG_ERROR, message);
+                return Ok(());
+            }
+        };
+        let runtime = &self.dependencies.runtime;
+        let id = match runtime.create_container(&ground.sandbox.id, &config).await {
+            Ok(id) => id,
+            Err(error) if error.is_down() => return Err(error.into()),
+            Err(error) => {
+                self.problem(state, pod, container, reasons::CREATE_CONTAINER_ERROR, error.to_string());
+                return Ok(());
+            }
+        };
+        let name = &container.name;
+        self.event(pod, name, EventType::Normal, "Created", format!("Container created: {name}"));
+        if let Err(error) = runtime.start_container(&id).await {
+            if error.is_down() {
+                return Err(error.into());
+            }
+            // The runtime remembers it: the container counts as ended, and waits as one that crashed.
+            self.event(pod, name, EventType::Warning, "Failed", format!("Error: {error}"));
+            return Ok(());
+        }
+        self.event(pod, name, EventType::Normal, "Started", format!("Container started: {name}"));
+        info!(pod = %pod.key(), container = %name, id = %&id[..id.len().min(12)], restarts = start.restart_count, "started container");
+        self.post_start(pod, ground, container, id);
+        Ok(())
+    }
+
+    fn problem(
+        &self,
+        state: &mut PodState,
+        pod: &Pod,
+        container: &Container,
+        reason: &'static str,
+        message: String,
+    ) {
+        self.event(pod, &container.name, EventType::Warning, "Failed", format!("Error: {message}"));
+        let retry_at = self.dependencies.clock.now().checked_add(RETRY).ok();
+        state.problems.insert(container.name.clone(), Problem { reason, message, retry_at });
+    }
+
+    /// The inner error is the message of `CreateContainerConfigError`.
+    async fn config_for(
+        &self,
+        pod: &Pod,
+        ground: &Ground,
+        container: &Container,
+        start: &StartContainer,
+        image: (&Image, String),
+    ) -> Result<Result<crate::runtime::ContainerConfig, String>, SyncError> {
+        let services = self.dependencies.control.services(&pod.metadata.namespace);
+        let input = EnvInput {
+            pod,
+            node: &self.config.node,
+            pod_ips: &ground.ips,
+            references: &ground.references,
+            services: &services,
+        };
+        let env = match environment(&input, container) {
+            Ok(env) => env,
+            Err(message) => return Ok(Err(message)),
+        };
+        let folder = self.folder(&pod.metadata.uid);
+        let variables = Variables::new(&env);
+        let mut mounts = match volumes::mounts(container, &ground.paths, |text| variables.expand(text)) {
+            Ok(mounts) => mounts,
+            Err(error) => return Ok(Err(component::ErrorChain(&error).to_string())),
+        };
+        if !pod.spec.host_network {
+            for (file, target) in [("etc-hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
+                if mounts.iter().all(|mount| mount.container_path != target) {
+                    mounts.push(bind(folder.file(file), target));
+                }
+            }
+        }
+        let message = folder.termination_message(&container.name, start.restart_count);
+        write_empty(&message).await.map_err(|source| SyncError::Io { path: message.clone(), source })?;
+        let target = match container.termination_message_path.as_str() {
+            "" => "/dev/termination-log",
+            path => path,
+        };
+        mounts.push(bind(message.clone(), target));
+        let input = ContainerInput {
+            pod,
+            start,
+            image,
+            env,
+            mounts,
+            node_memory: self.config.node_memory,
+            termination_message: Some(message),
+        };
+        Ok(container_config(container, input).map_err(|error| error.to_string()))
+    }
+
+    /// Runs the hook beside everything else; a container whose hook fails is ended.
+    fn post_start(self: &Arc<Self>, pod: &Arc<Pod>, ground: &Ground, container: &Container, id: String) {
+        let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone())
+        else {
+            return;
+        };
+        let (this, pod, container) = (Arc::clone(self), Arc::clone(pod), container.clone());
+        let ip = ground.ips.first().and_then(|ip| ip.parse().ok());
+        component::spawn(&self.dependencies.shutdown, "post-start", async move {
+            let runtime = &this.dependencies.runtime;
+            let verdict = async {
+                if let Some(action) = &hook.exec {
+                    exec(&**runtime, &id, action, HOOK_TIMEOUT).await
+                } else if let Some(action) = &hook.http_get {
+                    http_get(&container, ip, action).await
+                } else if let Some(action) = &hook.tcp_socket {
+                    tcp_socket(&container, ip, action).await
+                } else {
+                    let seconds = hook.sleep.as_ref().and_then(|sleep| u64::try_from(sleep.seconds).ok());
+                    tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(0))).await;
+                    Verdict::Success
+                }
+            };
+            let late = Verdict::Failure("the hook took too long".to_owned());
+            let verdict = tokio::time::timeout(HOOK_TIMEOUT, verdict).await.unwrap_or(late);
+            if let Verdict::Failure(message) | Verdict::Unknown(message) = verdict {
+                let text = format!("PostStartHook failed: {message}");
+                this.event(&pod, &container.name, EventType::Warning, "FailedPostStartHook", text);
+                let _gone_already = runtime.signal_container(&id, crate::runtime::Signal::Kill).await;
+            }
+        });
+    }
+}
+
+fn bind(host_path: PathBuf, target: &str) -> Mount {
+    Mount { host_path, container_path: target.to_owned(), read_only: false, propagation: "rprivate" }
+}
+
+async fn write_empty(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    if let Some(parent) = path.parent() {
+        tokio::fs::create_dir_all(parent).await?;
+    }
+    tokio::fs::write(path, b"").await?;
+    // Whoever the container runs as may write its last words.
+    tokio::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666)).await
+}

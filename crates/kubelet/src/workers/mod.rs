@@ -1,0 +1,256 @@
+//! Pod workers: each pod is brought to its spec by one worker at a time, and all pods beside each other.
+//!
+//! ```text
+//! informer, runtime events, probes, pulls, timers -> queue of uids -> sync(uid)
+//! sync: observe -> compute_pod_actions -> execute -> compute_status -> patch
+//! ```
+//! A sync never waits for a container to end or an image to arrive: those have tasks of their own ([`kill`],
+//! [`images`]) whose end wakes the pod again. What a worker remembers between two syncs is in [`PodState`]; losing
+//! it (a `kill -9`) costs nothing but a repeated step.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{ClientError, EventType, Store, WorkQueue, run_controller};
+use component::{SharedClock, Shutdown};
+use parking_lot::Mutex;
+
+use crate::actions::{Problems, compute_termination_actions};
+use crate::container::fields::NodeFacts;
+use crate::control_plane::ControlPlane;
+use crate::pod::{Pod, PodStatus};
+use crate::probe::{Kind, Listener, Prober, Watched};
+use crate::runtime::image::RegistryConfig;
+use crate::runtime::{Runtime, RuntimeError, RuntimePod};
+use crate::volumes::{self, PodFolder, VolumeError};
+
+mod execute;
+mod files;
+mod images;
+mod kill;
+mod report;
+mod sync;
+
+use images::Pull;
+use kill::Kill;
+
+/// The name of the index of pods by their uid.
+pub const UID: &str = "uid";
+
+/// How many pods are worked on at a time. A worker waits for Docker most of the time, which does ten containers a
+/// second however many ask.
+const WORKERS: usize = 32;
+
+/// Why a pod could not be brought further. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The runtime failed.
+    #[error("the runtime failed")]
+    Runtime(#[from] RuntimeError),
+    /// The apiserver did not answer.
+    #[error("the apiserver failed")]
+    Api(#[from] ClientError),
+    /// A volume is not there.
+    #[error("a volume is not there")]
+    Volume(#[from] VolumeError),
+    /// The node failed.
+    #[error("cannot write {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Settings of the workers.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Where the kubelet keeps what belongs to pods.
+    pub root: PathBuf,
+    /// Where images come from.
+    pub registry: RegistryConfig,
+    /// The addresses of the node, and what pods may use of it.
+    pub node: NodeFacts,
+    /// Bytes of memory of the node.
+    pub node_memory: i64,
+    /// The name servers of the cluster.
+    pub cluster_dns: Vec<String>,
+    /// As `cluster.local`.
+    pub cluster_domain: String,
+}
+
+/// What the workers work with.
+#[derive(Clone)]
+pub struct Dependencies {
+    /// The containers.
+    pub runtime: Arc<dyn Runtime>,
+    /// The apiserver.
+    pub control: Arc<dyn ControlPlane>,
+    /// The pods of this node, with an index by [`UID`].
+    pub pods: Store<Pod>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Ends them.
+    pub shutdown: Shutdown,
+}
+
+/// The workers of all pods of a node. Clones share everything.
+#[derive(Clone)]
+pub struct Workers {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: WorkerConfig,
+    dependencies: Dependencies,
+    prober: Prober,
+    queue: WorkQueue<String>,
+    states: Mutex<HashMap<String, Arc<tokio::sync::Mutex<PodState>>>>,
+}
+
+/// What a worker remembers of its pod between two syncs.
+#[derive(Default)]
+struct PodState {
+    /// The pod as it was seen last; its spec serves to end it after its object has gone.
+    pod: Option<Arc<Pod>>,
+    problems: Problems,
+    pulls: HashMap<String, Pull>,
+    kills: HashMap<String, Kill>,
+    /// The status that was sent last; the informer may be behind.
+    sent: Option<PodStatus>,
+    /// Why the kubelet itself ended the pod: reason and message.
+    failure: Option<(&'static str, String)>,
+}
+
+impl Workers {
+    /// Starts them. The store of pods must have synced: a pod that is not in it counts as deleted.
+    pub fn start(
+        config: WorkerConfig,
+        dependencies: Dependencies,
+        queue: WorkQueue<String>,
+        prober: Prober,
+    ) -> Self {
+        let shutdown = dependencies.shutdown.clone();
+        let shared = Shared { config, dependencies, prober, queue: queue.clone(), states: Mutex::default() };
+        let workers = Self { shared: Arc::new(shared) };
+        let this = workers.clone();
+        let sync = move |uid: String| {
+            let shared = Arc::clone(&this.shared);
+            async move { shared.sync(&uid).await }
+        };
+        run_controller("pod", &queue, WORKERS, sync, &shutdown);
+        workers
+    }
+
+    /// Looks at every pod that is wanted or of which something is left, and gives back addresses of none.
+    pub async fn sweep(&self) -> Result<(), RuntimeError> {
+        let Shared { dependencies, queue, config, .. } = &*self.shared;
+        for pod in dependencies.pods.list() {
+            queue.add(pod.metadata.uid.clone());
+        }
+        for pod in dependencies.runtime.list_pods().await? {
+            queue.add(pod.uid);
+        }
+        for entry in std::fs::read_dir(config.root.join("pods")).into_iter().flatten().flatten() {
+            queue.add(entry.file_name().to_string_lossy().into_owned());
+        }
+        dependencies.runtime.collect_garbage().await.map(|_| ())
+    }
+}
+
+/// Probes wake pods through the queue, and tell of failures by events.
+pub struct ProbeListener {
+    /// The queue of the workers.
+    pub queue: WorkQueue<String>,
+    /// The pods of this node.
+    pub pods: Store<Pod>,
+    /// Where events go.
+    pub control: Arc<dyn ControlPlane>,
+}
+
+impl Listener for ProbeListener {
+    fn changed(&self, pod_uid: &str) {
+        self.queue.add(pod_uid.to_owned());
+    }
+
+    fn failed(&self, watched: &Watched, kind: Kind, message: &str) {
+        let Some(pod) = self.pods.by_index(UID, &watched.pod_uid).pop() else { return };
+        let field = field_path(&pod, &watched.container.name);
+        let message = format!("{} probe failed: {message}", kind.title());
+        self.control.event(&pod, &field, EventType::Warning, "Unhealthy", message);
+    }
+}
+
+/// The field path of a container, for events.
+fn field_path(pod: &Pod, container: &str) -> String {
+    let list =
+        if pod.spec.containers.iter().any(|c| c.name == container) { "containers" } else { "initContainers" };
+    format!("spec.{list}{{{container}}}")
+}
+
+impl Shared {
+    fn state(&self, uid: &str) -> Arc<tokio::sync::Mutex<PodState>> {
+        Arc::clone(self.states.lock().entry(uid.to_owned()).or_default())
+    }
+
+    fn folder(&self, uid: &str) -> PodFolder {
+        PodFolder::new(&self.config.root, uid)
+    }
+
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String) {
+        let field = if container.is_empty() { String::new() } else { field_path(pod, container) };
+        self.dependencies.control.event(pod, &field, kind, reason, message);
+    }
+
+    /// Ends a pod; says whether it has ended. With `remove`, nothing of it is left then.
+    async fn end_pod(
+        self: &Arc<Self>,
+        state: &mut PodState,
+        runtime: &RuntimePod,
+        remove: bool,
+    ) -> Result<bool, SyncError> {
+        let pod = state.pod.clone();
+        let actions = compute_termination_actions(pod.as_deref(), runtime, remove);
+        for record in &runtime.containers {
+            self.prober.forget(&record.id);
+        }
+        if !actions.kill.is_empty() {
+            for kill in &actions.kill {
+                self.kill(state, pod.as_ref(), runtime, kill);
+            }
+            return Ok(false);
+        }
+        let held = &self.dependencies.runtime;
+        for id in &actions.stop_sandboxes {
+            held.stop_sandbox(id).await?;
+        }
+        for id in &actions.remove_containers {
+            held.remove_container(id).await?;
+        }
+        for id in &actions.remove_sandboxes {
+            held.remove_sandbox(id).await?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the pod's folders away, volumes and all.
+    async fn tear_down(&self, uid: &str) -> Result<(), SyncError> {
+        let folder = self.folder(uid);
+        let path = folder.path().to_owned();
+        let torn = tokio::task::spawn_blocking(move || volumes::tear_down(&folder)).await;
+        torn.unwrap_or_else(|error| Err(std::io::Error::other(error)))
+            .map_err(|source| SyncError::Io { path, source })
+    }
+}
+
+/// The shorter of two waits, where there are any.
+fn sooner(a: Option<Duration>, b: Option<Duration>) -> Option<Duration> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
