@@ -27,11 +27,13 @@
 //! - **History.** Every version is kept until the files of writes are more than their budget. Then the oldest file
 //!   goes: the versions that the oldest readable state still needs are copied forward, and [`Store::oldest`] moves
 //!   to the end of that file. Before it, reads end with [`ReadError::Compacted`].
+//! - **Secrets.** Values of the buckets that [`LogOptions::seal`] names are encrypted on the disk, bound to their key
+//!   and revision.
 //! - **Formats.** Every file says its version; one that is newer is refused. The index is a copy that is made anew
 //!   whenever it does not fit. One process has the directory open at a time.
 //!
 //! Read on, in this order: [`key`], [`entry`], [`write`](mod@write), [`state`], [`stage`], [`hub`], [`watch`],
-//! [`store`], [`disk`], the log, [`backup`].
+//! [`store`], [`disk`], the log, [`backup`], [`seal`].
 
 pub mod key;
 
@@ -54,6 +56,8 @@ pub mod disk;
 mod log;
 
 pub mod backup;
+
+pub mod seal;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -44,6 +44,7 @@ use crate::key::{Bucket, Key};
 use crate::log::committer::{Appender, Committer, Queue, Request};
 use crate::log::keeper::Keeper;
 use crate::log::recover::{OpenError, Recovered, recover};
+use crate::seal::Seal;
 use crate::stage::Prepared;
 use crate::state::State;
 use crate::store::Clock;
@@ -61,6 +62,8 @@ pub struct LogOptions {
     /// How much of the disk the history may take: the files of writes, without what was copied forward of them
     /// because it is still live.
     pub history_bytes: u64,
+    /// Encrypts values on their way to the disk.
+    pub seal: Option<Arc<dyn Seal>>,
 }
 
 impl LogOptions {
@@ -71,6 +74,7 @@ impl LogOptions {
             disk: Arc::new(crate::disk::real::RealDisk),
             segment_bytes: 16 << 20,
             history_bytes: 512 << 20,
+            seal: None,
         }
     }
 }
@@ -130,7 +134,7 @@ impl Log {
         if let Some((versions, position)) = unindexed {
             keeper.indexed_later(versions, position);
         }
-        let appender = Appender::new(files, tail, options.segment_bytes, keeper.clone());
+        let appender = Appender::new(files, tail, keeper.clone());
         let committer = Committer::new(hub.clone(), clock, queue.clone(), appender);
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(run).map_err(|source| OpenError::Io {

@@ -8,20 +8,24 @@
 //! disk that fails (the committer stops for good: after a failed sync nobody knows what is on the disk, and trying
 //! again would only hide it). Read on: [`crate::stage`] for how a group is decided.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use crate::disk::{File, is_full, write_full};
-use crate::entry::{Event, EventKind};
+use crate::entry::{Entry, Event, EventKind};
 use crate::hub::Hub;
 use crate::key::{Key, Revision, Timestamp};
 use crate::log::files::{Files, MainFile, Offsets};
-use crate::log::format::{Chain, FileHeader, FileId, HEADER, RECORD, Record, RecordKind, record_length};
+use crate::log::format::{
+    Chain, FileHeader, FileId, HEADER, RECORD, Record, RecordKind, SEALED, record_length,
+};
 use crate::log::index::{Place, Position, Version};
 use crate::log::keeper::Keeper;
 use crate::log::recover::Tail;
+use crate::seal::{self, Seal};
 use crate::stage::{Prepared, Staged};
 use crate::state::State;
 use crate::store::Clock;
@@ -269,10 +273,13 @@ pub(crate) struct Appender {
     last: Revision,
     written: Timestamp,
     offsets: Arc<Mutex<Offsets>>,
+    seal: Option<Arc<dyn Seal>>,
 }
 
 impl Appender {
-    pub(crate) fn new(files: Arc<Files>, tail: Tail, segment_bytes: u64, keeper: Arc<Keeper>) -> Appender {
+    pub(crate) fn new(files: Arc<Files>, tail: Tail, keeper: Arc<Keeper>) -> Appender {
+        let segment_bytes = keeper.options.segment_bytes;
+        let seal = keeper.options.seal.clone();
         let main = files
             .table
             .lock()
@@ -295,6 +302,7 @@ impl Appender {
             last: main.last,
             written: main.header.written,
             offsets: main.offsets,
+            seal,
         }
     }
 
@@ -311,7 +319,9 @@ impl Appender {
         if events.is_empty() {
             return Ok(None);
         }
-        let length = events.iter().map(|event| event_length(event) as u64).sum();
+        let values = events.iter().map(|event| self.value(event)).collect::<Result<Vec<_>, _>>()?;
+        let lengths = events.iter().zip(&values).map(|(event, (_, value))| event_length(event, value) as u64);
+        let length = lengths.sum();
         self.make_room(length, only_deletes)?;
         let mut buffer = Vec::with_capacity(length as usize + HEADER as usize);
         let start = match &self.header {
@@ -326,8 +336,9 @@ impl Appender {
         let mut versions = Vec::with_capacity(events.len());
         let mut at = start + buffer.len() as u64;
         let mut last = at;
-        for event in events {
-            let crc = event_record(event, synced, chain).encode(self.id, &mut buffer);
+        for (event, (flags, value)) in events.iter().zip(&values) {
+            let record = Record { flags: *flags, value, ..event_record(event, synced, chain) };
+            let crc = record.encode(self.id, &mut buffer);
             chain = chain.after(crc);
             let end = start + buffer.len() as u64;
             versions.push(version(event, self.id, at, end));
@@ -356,6 +367,21 @@ impl Appender {
         let position =
             Position { file: self.id, start: last, end: self.end, chain: chain.0, revision: self.last };
         Ok(Some((versions, position)))
+    }
+
+    /// The value as it stands in the record, and the flag that says how.
+    fn value<'a>(&self, event: &'a Event) -> Result<(u8, Cow<'a, [u8]>), AppendError> {
+        let Entry { key, value, revision, .. } = &*event.entry;
+        match &self.seal {
+            Some(seal) if seal.seals(key.bucket()) => {
+                let context = seal::context(key.bucket().as_str(), &key.path().0, *revision);
+                let sealed = seal.seal(&context, value);
+                // A disk that takes no more secrets is as good as one that takes nothing.
+                let sealed = sealed.map_err(|error| AppendError::Broken(error.to_string().into()))?;
+                Ok((SEALED, Cow::Owned(sealed)))
+            }
+            _ => Ok((0, Cow::Borrowed(value))),
+        }
     }
 
     /// A group of which only a part fitted must not come back after a restart: it is refused.
@@ -444,9 +470,9 @@ impl Appender {
     }
 }
 
-fn event_length(event: &Event) -> usize {
+fn event_length(event: &Event, value: &[u8]) -> usize {
     let key = &event.entry.key;
-    record_length(key.bucket().as_str().len(), key.path().0.len(), event.entry.value.len())
+    record_length(key.bucket().as_str().len(), key.path().0.len(), value.len())
 }
 
 fn record_kind(kind: EventKind) -> RecordKind {

@@ -13,12 +13,12 @@ use crate::disk::read_full;
 use crate::entry::{Entry, Event, EventKind, Extract, Extracted};
 use crate::hub::Topic;
 use crate::key::{Bucket, Key, Revision, Timestamp};
-use crate::log::Names;
 use crate::log::files::Reader;
 use crate::log::format::{Record, RecordKind, parse};
 use crate::log::index::{Index, IndexError, Version};
 use crate::log::keeper::Keeper;
 use crate::log::recover::open_value;
+use crate::log::{LogOptions, Names};
 use crate::state::State;
 use crate::watch::ReadError;
 
@@ -184,7 +184,7 @@ impl Keeper {
         });
         let record = record
             .ok_or_else(|| failed(format!("{} is damaged at offset {}", place.file.name(), place.offset)))?;
-        Ok((record.kind, entry(key.clone(), &record, extract), record.previous))
+        Ok((record.kind, entry(key.clone(), &record, extract, &self.options)?, record.previous))
     }
 
     /// Reads one version by its revision, if it is kept.
@@ -205,10 +205,11 @@ impl Keeper {
         while let Some((_, parsed)) = reader.next().map_err(failed)? {
             let record = parsed.record;
             if record.kind != RecordKind::Mark && record.revision >= revision {
-                let found = record.revision == revision && key.is(record.bucket, record.path);
-                return Ok(
-                    found.then(|| (record.kind, entry(key.clone(), &record, extract), record.previous))
-                );
+                if record.revision != revision || !key.is(record.bucket, record.path) {
+                    return Ok(None);
+                }
+                let entry = entry(key.clone(), &record, extract, &self.options)?;
+                return Ok(Some((record.kind, entry, record.previous)));
             }
         }
         Err(failed(format!("{} is damaged at offset {}", main.header.id.name(), reader.offset())))
@@ -234,13 +235,19 @@ fn event_kind(kind: RecordKind) -> EventKind {
     }
 }
 
-fn entry(key: Key, record: &Record<'_>, extract: &Extract) -> Arc<Entry> {
-    let value = open_value(record);
+fn entry(
+    key: Key,
+    record: &Record<'_>,
+    extract: &Extract,
+    options: &LogOptions,
+) -> Result<Arc<Entry>, ReadError> {
+    let value = open_value(record, options.seal.as_ref())
+        .map_err(|error| failed(format!("{key}@{} cannot be decrypted: {error}", record.revision)))?;
     let extracted = extract(&key, &value).unwrap_or_else(|reason| {
         tracing::error!(%key, %reason, "a stored value is not understood");
         Extracted::nothing()
     });
-    Arc::new(Entry { key, value, revision: record.revision, written: record.written, extracted })
+    Ok(Arc::new(Entry { key, value, revision: record.revision, written: record.written, extracted }))
 }
 
 /// Reads old events of a scope, in order, some at a time.
@@ -338,6 +345,7 @@ impl Keeper {
                 Some(found.ok_or_else(|| failed(format!("{key}@{revision} is not in the log")))?.1)
             }
         };
-        Ok(Event::new(event_kind(record.kind), entry(key, record, extract), previous))
+        let entry = entry(key, record, extract, &self.options)?;
+        Ok(Event::new(event_kind(record.kind), entry, previous))
     }
 }

@@ -26,6 +26,7 @@ use crate::log::format::{
 };
 use crate::log::index::{Index, IndexError, Place, Position, Update, Version};
 use crate::log::{LogOptions, Names};
+use crate::seal::{self, Seal, SealError};
 use crate::state::State;
 
 /// Why a store does not open.
@@ -52,6 +53,15 @@ pub enum OpenError {
         file: PathBuf,
         /// Where the damage begins.
         offset: u64,
+    },
+    /// A live value cannot be decrypted.
+    #[error("{key} cannot be decrypted")]
+    Sealed {
+        /// The object.
+        key: Key,
+        /// Why.
+        #[source]
+        source: SealError,
     },
     /// The disk failed.
     #[error("cannot {what} {}", path.display())]
@@ -94,6 +104,8 @@ struct Latest {
     written: Timestamp,
     /// None when the key was deleted.
     value: Option<Bytes>,
+    /// The value is as it stands in the record.
+    sealed: bool,
     place: Place,
 }
 
@@ -138,7 +150,7 @@ pub(crate) fn recover(options: &LogOptions, extract: &Extract) -> Result<Recover
     cut_tail(&files, tail)?;
     let newest = log.newest(tail);
     let unindexed = log.position.map(|position| (log.unindexed, position));
-    let state = build_state(log.latest, newest, extract);
+    let state = build_state(log.latest, newest, extract, options.seal.as_ref())?;
     Ok(Recovered { files, index, state, tail, unindexed, lock })
 }
 
@@ -419,11 +431,12 @@ impl Log {
             let Some(record) = record else {
                 return Err(IndexError::new(format!("no live record at {} of {}", offset, id.name())));
             };
-            let value = open_value(&record);
+            let value = Bytes::copy_from_slice(record.value);
             let latest = Latest {
                 revision: record.revision,
                 written: record.written,
                 value: Some(value),
+                sealed: record.flags & SEALED != 0,
                 place: version.place,
             };
             self.latest.insert(key, latest);
@@ -591,8 +604,9 @@ impl Log {
         }
         let newer = self.latest.get(&key).is_none_or(|latest| latest.revision <= record.revision);
         if newer {
-            let value = (record.kind == RecordKind::Put).then(|| open_value(record));
-            let latest = Latest { revision: record.revision, written: record.written, value, place };
+            let value = (record.kind == RecordKind::Put).then(|| Bytes::copy_from_slice(record.value));
+            let sealed = record.flags & SEALED != 0;
+            let latest = Latest { revision: record.revision, written: record.written, value, sealed, place };
             self.latest.insert(key, latest);
         }
     }
@@ -607,43 +621,60 @@ impl Log {
     }
 }
 
-/// The value of a record.
-pub(crate) fn open_value(record: &Record<'_>) -> Bytes {
-    debug_assert_eq!(record.flags & SEALED, 0, "this build does not encrypt");
-    Bytes::copy_from_slice(record.value)
+/// The value of a record, as it stands there or opened.
+pub(crate) fn open_value(record: &Record<'_>, seal: Option<&Arc<dyn Seal>>) -> Result<Bytes, SealError> {
+    if record.flags & SEALED == 0 {
+        return Ok(Bytes::copy_from_slice(record.value));
+    }
+    let context = seal::context(record.bucket, record.path, record.revision);
+    let opened = seal.ok_or(SealError::NoKey)?.open(&context, record.value)?;
+    Ok(opened.into())
 }
 
-/// Builds the maps. The headers are read on all cores: that is most of the work.
-fn build_state(latest: HashMap<Key, Latest>, newest: (Revision, Timestamp), extract: &Extract) -> State {
-    let live = latest.into_iter().filter_map(|(key, latest)| {
-        let Latest { revision, written, value, .. } = latest;
-        Some((key, revision, written, value?))
-    });
-    let mut live: Vec<_> = live.collect();
+/// Builds the maps. Values are opened and headers read on all cores: that is most of the work.
+fn build_state(
+    latest: HashMap<Key, Latest>,
+    newest: (Revision, Timestamp),
+    extract: &Extract,
+    seal: Option<&Arc<dyn Seal>>,
+) -> Result<State, OpenError> {
+    let mut live: Vec<_> = latest.into_iter().filter(|(_, latest)| latest.value.is_some()).collect();
     live.sort_by(|one, other| one.0.cmp(&other.0));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = live.len().div_ceil(threads).max(1000);
-    let entries: Vec<Vec<Arc<Entry>>> = std::thread::scope(|scope| {
-        let parts: Vec<_> = live
-            .chunks(share)
-            .map(|part| scope.spawn(move || part.iter().map(|live| load_entry(live, extract)).collect()))
-            .collect();
+    let load = |part: &[(Key, Latest)]| -> Result<Vec<Arc<Entry>>, OpenError> {
+        part.iter().map(|(key, latest)| load_entry(key, latest, extract, seal)).collect()
+    };
+    let parts: Vec<_> = std::thread::scope(|scope| {
+        let parts: Vec<_> = live.chunks(share).map(|part| scope.spawn(move || load(part))).collect();
         parts.into_iter().map(|part| part.join().expect("reading a header does not panic")).collect()
     });
     let mut state = State::empty();
-    for entry in entries.into_iter().flatten() {
-        state.put(entry);
+    for part in parts {
+        for entry in part? {
+            state.put(entry);
+        }
     }
     (state.revision, state.written) = newest;
-    state
+    Ok(state)
 }
 
-fn load_entry(live: &(Key, Revision, Timestamp, Bytes), extract: &Extract) -> Arc<Entry> {
-    let (key, revision, written, value) = live;
-    let extracted = extract(key, value).unwrap_or_else(|reason| {
+fn load_entry(
+    key: &Key,
+    latest: &Latest,
+    extract: &Extract,
+    seal: Option<&Arc<dyn Seal>>,
+) -> Result<Arc<Entry>, OpenError> {
+    let mut value = latest.value.clone().unwrap_or_default();
+    if latest.sealed {
+        let context = seal::context(key.bucket().as_str(), &key.path().0, latest.revision);
+        let opened = seal.ok_or(SealError::NoKey).and_then(|seal| seal.open(&context, &value));
+        value = opened.map_err(|source| OpenError::Sealed { key: key.clone(), source })?.into();
+    }
+    let extracted = extract(key, &value).unwrap_or_else(|reason| {
         tracing::error!(%key, %reason, "a stored value is not understood");
         Extracted::nothing()
     });
-    let (key, value) = (key.clone(), value.clone());
-    Arc::new(Entry { key, value, revision: *revision, written: *written, extracted })
+    let (revision, written) = (latest.revision, latest.written);
+    Ok(Arc::new(Entry { key: key.clone(), value, revision, written, extracted }))
 }

@@ -39,6 +39,7 @@ fn options(disk: &SimulatedDisk) -> LogOptions {
         disk: Arc::new(disk.clone()),
         segment_bytes: 4 << 10,
         history_bytes: 16 << 10,
+        seal: None,
     }
 }
 
@@ -55,7 +56,7 @@ impl Driven {
         if let Some((versions, position)) = unindexed {
             keeper.indexed_later(versions, position);
         }
-        let appender = Appender::new(files, tail, options.segment_bytes, keeper.clone());
+        let appender = Appender::new(files, tail, keeper.clone());
         let queue = Arc::new(Queue::default());
         let mut committer = Committer::new(hub.clone(), ticking_clock(), queue, appender);
         committer.start();

