@@ -25,13 +25,16 @@ pub(super) fn admit_create(snapshot: &Snapshot, pod: &mut Value) -> Result<(), S
 }
 
 pub(super) fn admit_update(new: &mut Value, old: &Value) {
-    // A patch that takes the deprecated name away or sets only one of the two means both.
-    for field in ["serviceAccountName", "serviceAccount"] {
+    // Whoever sends the manifest anew leaves out what was filled in when the pod was made.
+    for field in ["serviceAccountName", "serviceAccount", "priority", "preemptionPolicy"] {
         if new["spec"].get(field).is_none()
             && let (Some(spec), Some(kept)) = (new["spec"].as_object_mut(), old["spec"].get(field))
         {
             spec.insert(field.to_owned(), kept.clone());
         }
+    }
+    if new["spec"].is_object() {
+        tolerate_for_a_while(new);
     }
 }
 

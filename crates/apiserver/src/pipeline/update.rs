@@ -163,14 +163,15 @@ impl Pipeline {
         self.check_expected(target, entry, &expected)?;
         let mut errors = metadata::begin_update(&mut new, old);
         match part {
-            Part::Main => kinds::prepare_for_update(&storage, &mut new, old),
+            Part::Main => {
+                // First, so that what the server fills in anew does not count as a change.
+                self.inner.kinds.admit_update(&storage, &mut new, old);
+                kinds::prepare_for_update(&storage, &mut new, old);
+            }
             Part::Status => kinds::prepare_for_status_update(&storage, &mut new, old),
             Part::Finalize => parts::keep_all_but_finalizers(&mut new, old),
             Part::Resize => parts::keep_all_but_resources(&mut new, old),
             Part::EphemeralContainers => parts::keep_all_but_ephemeral_containers(&mut new, old),
-        }
-        if part == Part::Main {
-            self.inner.kinds.admit_update(&storage, &mut new, old);
         }
         if !applied {
             fields::track_update(&storage, &mut new, old, context, options, target.subresource);

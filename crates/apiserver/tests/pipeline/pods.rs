@@ -232,3 +232,16 @@ async fn a_running_pod_gets_ephemeral_containers_and_other_resources_through_the
     let status = server.merge(PODS, "a", json!({"spec": {"ephemeralContainers": []}})).await.unwrap_err();
     assert_eq!(status.code, 422);
 }
+
+#[tokio::test]
+async fn a_pods_manifest_can_be_sent_again_with_another_image() {
+    let server = Server::start().await;
+    let mut manifest = pod("a", json!({}));
+    let made = server.create(PODS, manifest.clone()).await.expect("created");
+    assert_eq!(server.update(PODS, &manifest).await.expect("the same"), made);
+    manifest["spec"]["containers"][0]["image"] = "other".into();
+    let changed = server.update(PODS, &manifest).await.expect("updated");
+    assert_eq!(changed["spec"]["priority"], made["spec"]["priority"]);
+    manifest["spec"]["hostNetwork"] = true.into();
+    assert_eq!(server.update(PODS, &manifest).await.unwrap_err().code, 422);
+}
