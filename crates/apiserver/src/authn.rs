@@ -1,10 +1,11 @@
-//! Who asks: found out from the client certificate of the connection.
+//! Who asks: found out from the client certificate of the connection, and for whom an administrator acts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use api::status::{Reason, Status};
+use api::status::{Details, Reason, Status};
 use component::tls;
+use http::HeaderMap;
 use rustls_pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +13,9 @@ use crate::pipeline::UserInfo;
 
 /// In which everyone is who was recognised.
 const AUTHENTICATED: &str = "system:authenticated";
+
+/// In which everyone is who was not.
+const UNAUTHENTICATED: &str = "system:unauthenticated";
 
 /// Tells with which certificate somebody came, as Kubernetes puts it.
 const CREDENTIAL: &str = "authentication.kubernetes.io/credential-id";
@@ -39,9 +43,50 @@ pub(crate) fn user_of(certificate: &CertificateDer<'_>) -> Option<UserInfo> {
 pub(crate) fn anonymous() -> UserInfo {
     UserInfo {
         name: "system:anonymous".to_owned(),
-        groups: vec!["system:unauthenticated".to_owned()],
+        groups: vec![UNAUTHENTICATED.to_owned()],
         ..UserInfo::default()
     }
+}
+
+/// Who may act for others. Finer rights come with rules that can name them.
+const ADMINISTRATORS: &str = "system:masters";
+
+/// The user for whom the request is made: the sender, unless its `Impersonate-*` headers say otherwise.
+pub(crate) fn acting(sender: UserInfo, headers: &HeaderMap) -> Result<UserInfo, Status> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let impersonates = headers.keys().any(|name| name.as_str().starts_with("impersonate-"));
+    if !impersonates {
+        return Ok(sender);
+    }
+    let name = text("impersonate-user");
+    if name.is_empty() {
+        return Err(Status::internal("requested groups, uid or extra without impersonating a user"));
+    }
+    if !sender.groups.iter().any(|group| group == ADMINISTRATORS) {
+        let message = format!(
+            "users {name:?} is forbidden: User {:?} cannot impersonate resource \"users\" in API group \"\" at the cluster scope",
+            sender.name
+        );
+        let details = Details { name: name.to_owned(), kind: "users".to_owned(), ..Details::default() };
+        return Err(Status::failure(Reason::Forbidden, message).with_details(details));
+    }
+    let given = headers.get_all("impersonate-group").iter();
+    let mut groups: Vec<String> = given.filter_map(|group| group.to_str().ok().map(str::to_owned)).collect();
+    if let (true, Some(account)) = (groups.is_empty(), name.strip_prefix("system:serviceaccount:")) {
+        let namespace = account.split(':').next().unwrap_or_default();
+        groups = vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")];
+    }
+    let everyone = if name == "system:anonymous" { UNAUTHENTICATED } else { AUTHENTICATED };
+    if !groups.iter().any(|group| group == everyone) {
+        groups.push(everyone.to_owned());
+    }
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (header, value) in headers {
+        if let (Some(key), Ok(value)) = (header.as_str().strip_prefix("impersonate-extra-"), value.to_str()) {
+            extra.entry(key.to_owned()).or_default().push(value.to_owned());
+        }
+    }
+    Ok(UserInfo { name: name.to_owned(), uid: text("impersonate-uid").to_owned(), groups, extra })
 }
 
 /// What somebody is told who was not recognised and must be.
@@ -53,6 +98,46 @@ pub(crate) fn unauthorized() -> Status {
 mod tests {
     use super::*;
     use crate::pki::{Authority, Subject};
+
+    fn user(name: &str, group: &str) -> UserInfo {
+        UserInfo { name: name.to_owned(), groups: vec![group.to_owned()], ..UserInfo::default() }
+    }
+
+    fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
+        all.iter()
+            .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn administrators_act_for_others_and_nobody_else_does() {
+        let admin = || user("kubernetes-admin", ADMINISTRATORS);
+        assert_eq!(acting(admin(), &HeaderMap::new()), Ok(admin()));
+        for (given, name, groups) in [
+            (headers(&[("impersonate-user", "bob")]), "bob", vec!["system:authenticated"]),
+            (
+                headers(&[("impersonate-user", "bob"), ("impersonate-group", "dev")]),
+                "bob",
+                vec!["dev", "system:authenticated"],
+            ),
+            (
+                headers(&[("impersonate-user", "system:serviceaccount:ns:a")]),
+                "system:serviceaccount:ns:a",
+                vec!["system:serviceaccounts", "system:serviceaccounts:ns", "system:authenticated"],
+            ),
+            (headers(&[("impersonate-user", "system:anonymous")]), "system:anonymous", vec![UNAUTHENTICATED]),
+        ] {
+            let found = acting(admin(), &given).unwrap();
+            assert_eq!(
+                (found.name.as_str(), found.groups),
+                (name, groups.iter().map(|g| (*g).to_owned()).collect())
+            );
+        }
+        let node = user("system:node:n1", "system:nodes");
+        let status = acting(node, &headers(&[("impersonate-user", "kubernetes-admin")])).unwrap_err();
+        assert_eq!(status.code, 403);
+        assert_eq!(acting(admin(), &headers(&[("impersonate-group", "dev")])).unwrap_err().code, 500);
+    }
 
     #[test]
     fn a_certificate_names_the_user_and_the_groups() {

@@ -301,10 +301,15 @@ struct Events {
 impl Events {
     async fn next(&mut self) -> Option<Result<v1::WatchEvent, Status>> {
         let changes = self.changes.as_mut()?;
-        let change = tokio::select! {
-            biased;
-            () = self.shutdown.triggered() => None,
-            change = changes.next() => change,
+        // Looked at first, because a busy watch never comes to wait for it.
+        let change = if self.shutdown.is_triggered() {
+            None
+        } else {
+            tokio::select! {
+                biased;
+                change = changes.next() => change,
+                () = self.shutdown.triggered() => None,
+            }
         };
         match change {
             Some(Ok(item)) => Some(Ok(self.event(item))),

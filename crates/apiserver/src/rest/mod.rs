@@ -135,7 +135,8 @@ async fn dispatch(
             _ => {}
         }
     }
-    let user = peer.user.clone().ok_or_else(authn::unauthorized)?;
+    let sender = peer.user.clone().ok_or_else(authn::unauthorized)?;
+    let user = authn::acting(sender, &head.headers)?;
     let context = app.context(user, text(&head.headers, &header::USER_AGENT));
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let call = Call { app, head, query, context };

@@ -78,11 +78,15 @@ impl Frames {
     /// The next frames, as many as there are.
     async fn next(&mut self) -> Option<Bytes> {
         let changes = self.changes.as_mut()?;
-        let shutdown = self.shutdown.clone();
-        let change = tokio::select! {
-            biased;
-            () = shutdown.triggered() => None,
-            change = changes.next() => change,
+        // Looked at first, because a busy watch never comes to wait for it.
+        let change = if self.shutdown.is_triggered() {
+            None
+        } else {
+            tokio::select! {
+                biased;
+                change = changes.next() => change,
+                () = self.shutdown.triggered() => None,
+            }
         };
         self.view.set_now(self.clock.now());
         let mut piece = BytesMut::with_capacity(8 * 1024);

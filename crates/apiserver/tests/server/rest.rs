@@ -102,6 +102,18 @@ async fn strangers_see_health_and_version_only() {
 }
 
 #[tokio::test]
+async fn an_administrator_sees_what_another_may_do() {
+    let asker = Asker::start().await;
+    let bob = ("impersonate-user", "bob");
+    let refused = asker.with(Method::GET, MAPS, &[bob], "").await;
+    assert_eq!(refused.code.as_u16(), 403);
+    assert!(refused.text().contains("User \\\"bob\\\" cannot list resource"), "{}", refused.text());
+    let controllers = ("impersonate-user", "system:kube-controller-manager");
+    assert_eq!(asker.with(Method::GET, MAPS, &[controllers], "").await.code, 200);
+    asker.stop().await;
+}
+
+#[tokio::test]
 async fn discovery_has_two_forms_and_etags() {
     let asker = Asker::start().await;
     assert_eq!(asker.get("/api").await.json()["versions"], json!(["v1"]));
