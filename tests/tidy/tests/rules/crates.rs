@@ -44,7 +44,7 @@ const FENCES: &[(&str, &[&str])] = &[
             "crates/component/",
             "crates/apiserver/src/grpc",
             "crates/apiserver/src/logs/",
-            "crates/apiserver/src/tests/",
+            "crates/apiserver/tests/",
             "crates/kubelet/src/server",
             "crates/kubelet/tests/",
         ],
