@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::objects::{ControllerRevision, EndpointSlice, Job, Pod};
+use crate::objects::{ConfigMap, ControllerRevision, EndpointSlice, Job, Lease, Pod, ServiceAccount};
 
 /// The index of objects by the uid of their controller.
 pub const BY_OWNER: &str = "owner";
@@ -188,6 +188,27 @@ impl Watched for ControllerRevision {
     }
 }
 
+/// Only those of nodes.
+impl Watched for Lease {
+    fn informer() -> Informer<Self> {
+        Informer::new().namespace(crate::nodelifecycle::LEASES)
+    }
+}
+
+/// Only the one that each namespace has from the start.
+impl Watched for ServiceAccount {
+    fn informer() -> Informer<Self> {
+        Informer::new().fields(format!("metadata.name={}", crate::serviceaccount::DEFAULT))
+    }
+}
+
+/// Only the one that each namespace has from the start: others can be very large.
+impl Watched for ConfigMap {
+    fn informer() -> Informer<Self> {
+        Informer::new().fields(format!("metadata.name={}", crate::root_ca::NAME))
+    }
+}
+
 /// Kinds that are cached without an index.
 macro_rules! watched {
     ($($type:ident),*) => { $(impl Watched for $crate::objects::$type {})* };
@@ -203,8 +224,5 @@ watched!(
     Service,
     Endpoints,
     Node,
-    Lease,
-    Namespace,
-    ServiceAccount,
-    ConfigMap
+    Namespace
 );

@@ -22,7 +22,7 @@ use crate::objects::{Lease, Node, Pod};
 use plan::{Action, Observed};
 
 /// Where the Leases of nodes are.
-const LEASES: &str = "kube-node-lease";
+pub const LEASES: &str = "kube-node-lease";
 const WORKERS: usize = 4;
 
 /// The last sign of life of a node.

@@ -12,7 +12,8 @@ use crate::context::Context;
 use crate::objects::{ConfigMap, Namespace};
 use crate::writes;
 
-const NAME: &str = "kube-root-ca.crt";
+/// Its name.
+pub const NAME: &str = "kube-root-ca.crt";
 const KEY: &str = "ca.crt";
 const DESCRIPTION: (&str, &str) = (
     "kubernetes.io/description",

@@ -11,7 +11,8 @@ use crate::context::Context;
 use crate::objects::{Namespace, ServiceAccount};
 use crate::writes;
 
-const DEFAULT: &str = "default";
+/// Its name.
+pub const DEFAULT: &str = "default";
 
 struct Controller {
     context: Context,

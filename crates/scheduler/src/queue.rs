@@ -9,7 +9,7 @@
 //! The time is an input.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct Queue {
     pods: HashMap<String, Entry, FixedState>,
     active: BTreeMap<Rank, String>,
     backing_off: BTreeSet<(Instant, String)>,
+    /// The uids of those that fit nowhere: a change looks at these only, not at all that wait.
+    unschedulable: HashSet<String, FixedState>,
     sequence: u64,
 }
 
@@ -106,9 +108,9 @@ impl Queue {
 
     /// How many pods wait: (can be tried, rest, fit nowhere, are held back).
     pub fn lengths(&self) -> (usize, usize, usize, usize) {
-        let gated = self.pods.values().filter(|entry| matches!(entry.place, Place::Gated)).count();
-        let waiting = self.pods.len() - self.active.len() - self.backing_off.len() - gated;
-        (self.active.len(), self.backing_off.len(), waiting, gated)
+        let (active, resting, waiting) =
+            (self.active.len(), self.backing_off.len(), self.unschedulable.len());
+        (active, resting, waiting, self.pods.len() - active - resting - waiting)
     }
 
     /// A pod is new or has changed. What only its status says does not wake it.
@@ -146,7 +148,10 @@ impl Queue {
             Place::BackingOff(until) => {
                 self.backing_off.remove(&(until, uid.to_owned()));
             }
-            Place::Unschedulable { .. } | Place::Gated => {}
+            Place::Unschedulable { .. } => {
+                self.unschedulable.remove(uid);
+            }
+            Place::Gated => {}
         }
         Some(Queued { info: entry.info, attempts: entry.attempts, sequence: entry.sequence })
     }
@@ -176,14 +181,9 @@ impl Queue {
     /// Something has changed: wakes those that it could help.
     pub fn wake(&mut self, change: Change, now: Instant) {
         let helped: Vec<_> = self
-            .pods
-            .iter()
-            .filter_map(|(uid, entry)| match entry.place {
-                Place::Unschedulable { rest_until, waits_for, .. } if waits_for.is_helped_by(change) => {
-                    Some((uid.clone(), rest_until))
-                }
-                Place::Unschedulable { .. } | Place::Active(_) | Place::BackingOff(_) | Place::Gated => None,
-            })
+            .unschedulable()
+            .filter(|(_, _, _, waits_for)| waits_for.is_helped_by(change))
+            .map(|(uid, _, rest_until, _)| (uid.to_owned(), rest_until))
             .collect();
         for (uid, rest_until) in helped {
             if let Some(queued) = self.remove(&uid) {
@@ -195,10 +195,7 @@ impl Queue {
     /// When to look again though nothing happens.
     pub fn next_at(&self) -> Option<Instant> {
         let rest = self.backing_off.first().map(|(until, _)| *until);
-        let patience = self.pods.values().filter_map(|entry| match entry.place {
-            Place::Unschedulable { since, .. } => Some(since + PATIENCE),
-            Place::Active(_) | Place::BackingOff(_) | Place::Gated => None,
-        });
+        let patience = self.unschedulable().map(|(_, since, _, _)| since + PATIENCE);
         patience.chain(rest).min()
     }
 
@@ -218,16 +215,25 @@ impl Queue {
             return;
         }
         let impatient: Vec<_> = self
-            .pods
-            .iter()
-            .filter(|(_, entry)| matches!(entry.place, Place::Unschedulable { since, .. } if since + PATIENCE <= now))
-            .map(|(uid, _)| uid.clone())
+            .unschedulable()
+            .filter(|(_, since, _, _)| *since + PATIENCE <= now)
+            .map(|(uid, _, _, _)| uid.to_owned())
             .collect();
         for uid in impatient {
             if let Some(queued) = self.remove(&uid) {
                 self.activate(queued);
             }
         }
+    }
+
+    /// Those that fit nowhere: uid, since when, until when they rest, for what they wait.
+    fn unschedulable(&self) -> impl Iterator<Item = (&str, Instant, Instant, WaitsFor)> {
+        self.unschedulable.iter().filter_map(|uid| match self.pods.get(uid)?.place {
+            Place::Unschedulable { since, rest_until, waits_for } => {
+                Some((uid.as_str(), since, rest_until, waits_for))
+            }
+            Place::Active(_) | Place::BackingOff(_) | Place::Gated => None,
+        })
     }
 
     fn rest(&mut self, queued: Queued, until: Instant, now: Instant) {
@@ -248,6 +254,9 @@ impl Queue {
 
     fn insert(&mut self, queued: Queued, place: Place) {
         let Queued { info, attempts, sequence } = queued;
+        if let Place::Unschedulable { .. } = place {
+            self.unschedulable.insert(info.pod.metadata.uid.clone());
+        }
         self.pods.insert(info.pod.metadata.uid.clone(), Entry { info, attempts, sequence, place });
     }
 }

@@ -175,6 +175,8 @@ impl State {
                 self.start = (self.start + assignment.evaluated) % self.snapshot.nodes().len().max(1);
                 self.snapshot.add_pod(Arc::clone(&info), &assignment.node);
                 self.assumed.insert(info.pod.metadata.uid.clone(), queued);
+                // Those that want to be near it need not wait for the binding.
+                self.queue.wake(Change::PodPlaced, now);
                 Some(Decision::Bind { pod: Arc::clone(&info.pod), node: assignment.node })
             }
             Err(error) => Some(self.fits_nowhere(queued, error, now)),
