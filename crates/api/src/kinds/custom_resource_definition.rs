@@ -3,9 +3,15 @@
 use serde_json::{Value, json};
 
 use super::access::{at_mut, fill, flag, list, object_mut, set, text};
-use super::{COUNTED, Rules, admission_webhook};
+use super::{COUNTED, Rules, admission_webhook, checks};
 
-pub(super) const RULES: Rules = Rules { default, create, ..COUNTED };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    validate: checks::cluster::custom_resource_definition,
+    validate_update: checks::cluster::definition_update,
+    ..COUNTED
+};
 
 fn default(definition: &mut Value) {
     let Some(spec) = object_mut(definition, "spec") else { return };

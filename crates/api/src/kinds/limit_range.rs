@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use super::access::{list_mut, object_mut, text};
 use super::resources::{entries, fill_list, round_list};
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, ..PLAIN };
-pub(super) const QUOTA: Rules = Rules { default: default_quota, ..PLAIN };
+pub(super) const RULES: Rules = Rules { default, validate: checks::cluster::limit_range, ..PLAIN };
+pub(super) const QUOTA: Rules =
+    Rules { default: default_quota, validate: checks::cluster::resource_quota, ..PLAIN };
 
 fn default(range: &mut Value) {
     let Some(spec) = object_mut(range, "spec") else { return };

@@ -109,6 +109,8 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("", "ResourceQuota") => limit_range::QUOTA,
         ("", "Secret") => secret::RULES,
         ("", "Service") => service::RULES,
+        ("", "Event") => Rules { validate: checks::cluster::event, ..PLAIN },
+        ("", "Binding") => Rules { validate: checks::cluster::binding, ..PLAIN },
         ("", _) => PLAIN,
         ("apps", "DaemonSet") => daemon_set::RULES,
         ("apps", "Deployment") => deployment::RULES,
@@ -145,6 +147,11 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("resource.k8s.io", "ResourceClaim") => resource_claim::CLAIM,
         ("resource.k8s.io", "ResourceClaimTemplate") => resource_claim::TEMPLATE,
         ("coordination.k8s.io", "Lease") => Rules { validate: checks::small::lease, ..PLAIN },
+        ("node.k8s.io", "RuntimeClass") => Rules {
+            validate: checks::cluster::runtime_class,
+            validate_update: checks::cluster::runtime_class_update,
+            ..PLAIN
+        },
         (
             "storage.k8s.io"
             | "resource.k8s.io"

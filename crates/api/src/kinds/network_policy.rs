@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::access::{fill, list, list_mut, object_mut, set};
-use super::{COUNTED, Rules};
+use super::{COUNTED, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, ..COUNTED };
+pub(super) const RULES: Rules = Rules { default, validate: checks::network::network_policy, ..COUNTED };
 
 fn default(policy: &mut Value) {
     let Some(spec) = object_mut(policy, "spec") else { return };

@@ -4,9 +4,14 @@ use serde_json::Value;
 
 use super::access::{at, at_mut, fill, has};
 use super::resources::round_list;
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    validate: checks::cluster::node,
+    validate_update: checks::cluster::node_update,
+    ..PLAIN
+};
 
 fn default(node: &mut Value) {
     let Some(status) = at_mut(node, "status") else { return };

@@ -6,7 +6,12 @@ use super::access::{fill, list_mut, object_mut, text};
 use super::metadata::NameRule;
 use super::{PLAIN, Rules, checks};
 
-pub(super) const BINDING: Rules = Rules { default, validate: super::all_valid, ..ROLE };
+pub(super) const BINDING: Rules = Rules {
+    default,
+    validate: checks::cluster::role_binding,
+    validate_update: checks::cluster::role_binding_update,
+    ..ROLE
+};
 pub(super) const ROLE: Rules = Rules { name: NameRule::PathSegment, validate: checks::small::role, ..PLAIN };
 
 const GROUP: &str = "rbac.authorization.k8s.io";

@@ -3,12 +3,18 @@
 use serde_json::Value;
 
 use super::access::{at, object_mut};
-use super::{PLAIN, Rules, pod_spec};
+use super::path::Path;
+use super::{PLAIN, Rules, checks, pod_spec};
+use crate::field::FieldError;
 
-pub(super) const RULES: Rules = Rules { default, generation: &["template"], ..PLAIN };
+pub(super) const RULES: Rules = Rules { default, generation: &["template"], validate, ..PLAIN };
 
 fn default(object: &mut Value) {
     default_in(object);
+}
+
+fn validate(object: &Value, errors: &mut Vec<FieldError>) {
+    checks::pod_spec::template(at(object, "template"), &Path::Root("template"), errors);
 }
 
 /// Fills in the defaults of the template of `owner`, the object that has a `template`.

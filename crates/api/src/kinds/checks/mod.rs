@@ -3,8 +3,10 @@
 //!
 //! The rules of smaller kinds stand in the kind's own file.
 
+pub(super) mod cluster;
 mod container;
 pub(super) mod cron;
+pub(super) mod network;
 pub(super) mod pod_spec;
 pub(super) mod service;
 pub(super) mod small;
