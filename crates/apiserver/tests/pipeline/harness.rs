@@ -346,3 +346,13 @@ fn unescape(text: &str) -> String {
     }
     String::from_utf8(bytes).unwrap_or_default()
 }
+
+/// As many cases as make a short run; `PROPTEST_CASES` asks for another number.
+pub fn cases(usual: u32) -> proptest::test_runner::Config {
+    let config = proptest::test_runner::Config::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        config
+    } else {
+        proptest::test_runner::Config { cases: usual, ..config }
+    }
+}

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{Server, cases};
 
 /// JSON that looks a little like an object of the API.
 fn document() -> impl Strategy<Value = Value> {
@@ -105,7 +105,7 @@ async fn run(mut document: Value, how: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(cases(150))]
 
     #[test]
     fn an_error_is_the_clients_and_leaves_no_trace(document in document(), how in 0_usize..11) {

@@ -7,7 +7,7 @@ use apiserver::pipeline::{DeleteOptions, ListOptions, WatchEventType, WatchOptio
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::harness::Server;
+use crate::harness::{Server, cases};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -158,7 +158,7 @@ async fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn writes_mean_what_the_model_says_and_a_watcher_learns_it(steps in proptest::collection::vec(step(), 1..60)) {
