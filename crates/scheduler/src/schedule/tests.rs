@@ -229,6 +229,9 @@ fn preemption_takes_the_fewest_and_least_important() {
 }
 
 proptest! {
+    // A quarter of the usual number; PROPTEST_CASES asks for longer runs.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(4), ..ProptestConfig::default() })]
+
     #[test]
     fn no_node_is_ever_overcommitted(
         nodes in prop::collection::vec((1..8i64, 1..8i64), 1..12),

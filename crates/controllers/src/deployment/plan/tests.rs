@@ -362,6 +362,9 @@ fn share() -> impl Strategy<Value = IntOrString> {
 }
 
 proptest! {
+    // A quarter of the usual number; PROPTEST_CASES asks for longer runs.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(4), ..ProptestConfig::default() })]
+
     #[test]
     fn a_rollout_keeps_its_bounds_and_arrives(
         replicas in 0..20i32,

@@ -200,6 +200,9 @@ fn headless_is_said_and_labels_follow_the_service() {
 }
 
 proptest! {
+    // A quarter of the usual number; PROPTEST_CASES asks for longer runs.
+    #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases.div_ceil(4), ..ProptestConfig::default() })]
+
     #[test]
     fn every_pod_is_in_exactly_one_slice(steps in prop::collection::vec((0..300usize, 1..4i32), 1..6)) {
         let mut world = world();
