@@ -32,7 +32,20 @@ pub(super) fn validate(spec: &Value, volumes: &[&str], path: &Path<'_>, errors: 
                 }
                 seen.push(name);
             }
+            if kind == "initContainers" && text(container, "restartPolicy") != "Always" {
+                ends_by_itself(container, &path, errors);
+            }
             check(container, spec, volumes, &path, errors);
+        }
+    }
+}
+
+/// A container that runs to its end before the others begin is neither probed nor stopped.
+fn ends_by_itself(container: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    const WHY: &str = "may not be set for init containers without restartPolicy=Always";
+    for name in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
+        if has(container, name) {
+            errors.push(FieldError::forbidden(path.field(name), WHY));
         }
     }
 }
@@ -49,6 +62,7 @@ fn check(container: &Value, spec: &Value, volumes: &[&str], path: &Path<'_>, err
     one_of(container, "terminationMessagePolicy", &["FallbackToLogsOnError", "File"], path, errors);
     ports(container, on_host_network(spec), &path.field("ports"), errors);
     environment(container, &path.field("env"), errors);
+    environment_from(container, &path.field("envFrom"), errors);
     mounts(container, volumes, &path.field("volumeMounts"), errors);
     resources(at(container, "resources"), &path.field("resources"), errors);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -134,6 +148,30 @@ fn environment(container: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>)
         }
         if has(source, "fieldRef") {
             required(at(source, "fieldRef"), "fieldPath", &path.field("fieldRef"), errors);
+        }
+    }
+}
+
+fn environment_from(container: &Value, field: &Path<'_>, errors: &mut Vec<FieldError>) {
+    for (index, source) in list(container, "envFrom").iter().enumerate() {
+        let path = field.index(index);
+        let prefix = text(source, "prefix");
+        if !prefix.is_empty() {
+            all_wrong(names::env_var_name(prefix), prefix, path.field("prefix"), errors);
+        }
+        match (has(source, "configMapRef"), has(source, "secretRef")) {
+            (true, true) => {
+                let why = "may not have more than one field specified at a time";
+                errors.push(FieldError::invalid(path, "", why));
+            }
+            (false, false) => {
+                let why = "must specify one of: `configMapRef` or `secretRef`";
+                errors.push(FieldError::invalid(path, "", why));
+            }
+            (true, false) => {
+                required(at(source, "configMapRef"), "name", &path.field("configMapRef"), errors)
+            }
+            (false, true) => required(at(source, "secretRef"), "name", &path.field("secretRef"), errors),
         }
     }
 }

@@ -8,6 +8,9 @@ mod container;
 pub(super) mod cron;
 pub(super) mod network;
 pub(super) mod pod_spec;
+#[cfg(test)]
+mod refusals;
+mod scheduling;
 pub(super) mod service;
 pub(super) mod small;
 #[cfg(test)]

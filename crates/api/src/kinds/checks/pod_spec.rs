@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{all_wrong, container, formed, one_of, volume};
+use super::{all_wrong, container, formed, not_negative, one_of, scheduling, volume};
 use crate::field::FieldError;
 use crate::kinds::access::{at, flag, has, int, list, map, text};
 use crate::kinds::metadata;
@@ -31,6 +31,17 @@ pub(in crate::kinds) fn validate(spec: &Value, path: &Path<'_>, errors: &mut Vec
     {
         errors.push(FieldError::invalid(path.field("activeDeadlineSeconds"), seconds, why));
     }
+    not_negative(spec, "terminationGracePeriodSeconds", path, errors);
+    if text(spec, "dnsPolicy") == "None" && list(at(spec, "dnsConfig"), "nameservers").is_empty() {
+        let field = path.field("dnsConfig");
+        if has(spec, "dnsConfig") {
+            let why = "must provide at least one DNS nameserver when `dnsPolicy` is None";
+            errors.push(FieldError::required(field.field("nameservers"), why));
+        } else {
+            errors.push(FieldError::required(field, "must provide `dnsConfig` when `dnsPolicy` is None"));
+        }
+    }
+    scheduling::validate(spec, path, errors);
     let field = path.field("tolerations");
     for (index, toleration) in list(spec, "tolerations").iter().enumerate() {
         check_toleration(toleration, &field.index(index), errors);

@@ -1,0 +1,150 @@
+//! Objects that are not valid, and what is said of them.
+
+use serde_json::{Value, json};
+
+use crate::codec;
+use crate::kinds;
+use crate::registry::{ResourceDef, registry};
+
+fn def(api_version: &str, plural: &str) -> std::sync::Arc<ResourceDef> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    registry().resource(group, version, plural).unwrap_or_else(|| panic!("no {plural} in {api_version}"))
+}
+
+/// What is wrong with a new object.
+fn wrong(api_version: &str, plural: &str, rest: Value) -> Vec<String> {
+    let def = def(api_version, plural);
+    let mut object = json!({"kind": &*def.kind, "apiVersion": api_version, "metadata": {"name": "x"}});
+    if def.namespaced {
+        object["metadata"]["namespace"] = "default".into();
+    }
+    for (name, value) in rest.as_object().expect("fields") {
+        object[name] = value.clone();
+    }
+    codec::check(&def, &mut object, codec::FieldValidation::Strict).expect("the fields of the kind");
+    codec::to_storage(&def, &mut object);
+    kinds::prepare_for_create(&def, &mut object);
+    kinds::validate(&def, &object).iter().map(ToString::to_string).collect()
+}
+
+fn pod(spec: Value) -> Vec<String> {
+    let mut full = json!({"containers": [{"name": "c", "image": "i"}]});
+    for (name, value) in spec.as_object().expect("fields") {
+        full[name] = value.clone();
+    }
+    wrong("v1", "pods", json!({"spec": full}))
+}
+
+#[test]
+fn a_pod_that_cannot_run_is_refused() {
+    let cases = [
+        (
+            json!({"initContainers": [{"name": "i", "image": "i", "readinessProbe": {"exec": {"command": ["a"]}}}]}),
+            "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+        ),
+        (
+            json!({"terminationGracePeriodSeconds": -1}),
+            "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}),
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
+        ),
+        (
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}),
+            "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term",
+        ),
+        (
+            json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}}}),
+            "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
+        ),
+        (
+            json!({"securityContext": {"runAsUser": -5}}),
+            "spec.securityContext.runAsUser: Invalid value: -5: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            json!({"tolerations": [{"operator": "Equal"}]}),
+            "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+        ),
+        (
+            json!({"dnsPolicy": "None"}),
+            "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+        ),
+    ];
+    for (spec, text) in cases {
+        assert_eq!(pod(spec.clone()), [text], "{spec}");
+    }
+    assert_eq!(pod(json!({})), Vec::<String>::new());
+}
+
+#[test]
+fn networking_that_leads_nowhere_is_refused() {
+    let ingress = |spec: Value| wrong("networking.k8s.io/v1", "ingresses", json!({"spec": spec}));
+    assert_eq!(
+        ingress(json!({})),
+        ["spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"]
+    );
+    let paths = |path: Value| ingress(json!({"rules": [{"host": "a.example", "http": {"paths": [path]}}]}));
+    let backend = json!({"service": {"name": "s", "port": {"number": 80}}});
+    assert_eq!(paths(json!({"path": "/", "pathType": "Exact", "backend": backend})), Vec::<String>::new());
+    assert_eq!(
+        paths(json!({"path": "a", "pathType": "Prefix", "backend": {}})),
+        [
+            "spec.rules[0].http.paths[0].path: Invalid value: \"a\": must be an absolute path",
+            "spec.rules[0].http.paths[0].backend: Invalid value: \"\": resource or service backend is required",
+        ]
+    );
+    let policy = json!({"podSelector": {}, "ingress": [{"from": [{}]}]});
+    assert_eq!(
+        wrong("networking.k8s.io/v1", "networkpolicies", json!({"spec": policy})),
+        ["spec.ingress[0].from[0]: Required value: must specify a peer"]
+    );
+    let slice = json!({"addressType": "IPv4", "endpoints": [{"addresses": ["127.0.0.1"]}], "ports": []});
+    assert_eq!(
+        wrong("discovery.k8s.io/v1", "endpointslices", slice),
+        [
+            "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"
+        ]
+    );
+}
+
+#[test]
+fn what_rules_the_cluster_is_checked() {
+    let binding = json!({"roleRef": {"kind": "Role", "name": "r", "apiGroup": "rbac.authorization.k8s.io"},
+        "subjects": [{"kind": "Robot", "name": "u"}]});
+    assert_eq!(
+        wrong("rbac.authorization.k8s.io/v1", "clusterrolebindings", binding),
+        [
+            "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"",
+            "subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"",
+        ]
+    );
+    assert_eq!(
+        wrong("scheduling.k8s.io/v1", "priorityclasses", json!({"value": 1_000_000_001})),
+        ["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"]
+    );
+    let limits =
+        json!({"spec": {"limits": [{"type": "Container", "min": {"cpu": "2"}, "max": {"cpu": "1"}}]}});
+    let said = wrong("v1", "limitranges", limits);
+    assert_eq!(
+        said[0],
+        "spec.limits[0].min[cpu]: Invalid value: \"2\": min value 2 is greater than max value 1"
+    );
+    let taints = json!({"spec": {"taints": [{"key": "a", "effect": "Maybe"}]}});
+    assert_eq!(
+        wrong("v1", "nodes", taints),
+        [
+            "spec.taints[0].effect: Unsupported value: \"Maybe\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
+        ]
+    );
+}
+
+#[test]
+fn what_may_not_change_is_told() {
+    let classes = def("storage.k8s.io/v1", "storageclasses");
+    let class = |provisioner: &str| json!({"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "provisioner": provisioner, "metadata": {"name": "x", "uid": "u"}});
+    let errors = kinds::validate_update(&classes, &class("a/b"), &class("a/c"));
+    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(said, ["provisioner: Forbidden: updates to provisioner are forbidden."]);
+    assert!(kinds::validate_update(&classes, &class("a/b"), &class("a/b")).is_empty());
+}
