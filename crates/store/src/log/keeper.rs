@@ -6,7 +6,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -32,7 +32,7 @@ pub(crate) struct Keeper {
     news: Condvar,
     /// Locked while a file is being made.
     spare: Mutex<Option<Spare>>,
-    /// A file went without the index being told. The past cannot be read until the index is made anew.
+    /// The index does not know all that it should. The past cannot be read until the next start.
     pub(crate) stale: AtomicBool,
 }
 
@@ -177,14 +177,23 @@ impl Keeper {
     }
 
     /// The index, with all that was appended so far.
+    ///
+    /// If it cannot be fed it is given up until the next start, which reads from the log what it lacks: fed again
+    /// later, it would say that it reaches further than it does.
     pub(crate) fn index(&self) -> Result<MutexGuard<'_, Index>, IndexError> {
         let mut index = self.index.lock();
         let (pending, position) = {
             let mut todo = self.todo.lock();
             (std::mem::take(&mut todo.pending), todo.position.take())
         };
-        if let Some(position) = position {
-            index.feed(&pending, position)?;
+        if self.stale.load(Ordering::Acquire) {
+            return Err(IndexError::new("it is not kept up since an error"));
+        }
+        if let Some(position) = position
+            && let Err(error) = index.feed(&pending, position)
+        {
+            self.stale.store(true, Ordering::Release);
+            return Err(error);
         }
         Ok(index)
     }

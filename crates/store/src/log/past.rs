@@ -5,9 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
 
 use crate::disk::read_full;
 use crate::entry::{Entry, Event, EventKind, Extract, Extracted};
@@ -45,7 +42,7 @@ impl Keeper {
 
     /// All versions of a key that are kept, newest first.
     pub(crate) fn history(&self, key: &Key, extract: &Extract) -> Result<Vec<Arc<Event>>, ReadError> {
-        let index = self.index_of_the_past()?;
+        let index = self.index()?;
         let compacted = self.compacted();
         let mut newest_first: Vec<(RecordKind, Arc<Entry>)> = Vec::new();
         // Each life of the key ends with a version that the index knows; the records lead back to its beginning.
@@ -76,7 +73,7 @@ impl Keeper {
 
     /// The state at a revision: the newest one, with what was written since undone.
     pub(crate) fn state_at(&self, revision: Revision, extract: &Extract) -> Result<Arc<State>, ReadError> {
-        let index = self.index_of_the_past()?;
+        let index = self.index()?;
         self.check_kept(revision)?;
         let newest = self.hub.state();
         let mut names = Names::default();
@@ -128,7 +125,7 @@ impl Keeper {
 
     /// The newest revision that was written at a time or before it.
     pub(crate) fn revision_at(&self, time: Timestamp) -> Result<Revision, ReadError> {
-        let _index = self.index_of_the_past()?;
+        let _index = self.index()?;
         let start = {
             let table = self.files.table.lock();
             // A header's time is that of the newest write before the file.
@@ -214,15 +211,6 @@ impl Keeper {
         }
         Err(failed(format!("{} is damaged at offset {}", main.header.id.name(), reader.offset())))
     }
-
-    /// The index, held so that no file goes away.
-    fn index_of_the_past(&self) -> Result<MutexGuard<'_, Index>, ReadError> {
-        let index = self.index()?;
-        if self.stale.load(Ordering::Acquire) {
-            return Err(failed("a file of the log could not be removed"));
-        }
-        Ok(index)
-    }
 }
 
 /// A version that was read, and the revision of the one before it.
@@ -278,7 +266,7 @@ impl PastReader {
         most: usize,
     ) -> Result<Vec<Arc<Event>>, ReadError> {
         let keeper = self.keeper.clone();
-        let index = keeper.index_of_the_past()?;
+        let index = keeper.index()?;
         keeper.check_kept(self.position)?;
         let mut events = Vec::new();
         while events.len() < most && self.position < until {
