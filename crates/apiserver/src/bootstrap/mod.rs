@@ -92,8 +92,9 @@ impl Bootstrap {
         futures_util::future::try_join_all(made).await.map(drop)
     }
 
-    /// The Service `default/kubernetes`, its Endpoints and its EndpointSlice.
-    async fn announce(&self, pipeline: &Pipeline) -> Result<(), Status> {
+    /// The Service `default/kubernetes`, its Endpoints and its EndpointSlice: made again where somebody has deleted
+    /// them, since pods find the API by them. To be called now and then.
+    pub async fn announce(&self, pipeline: &Pipeline) -> Result<(), Status> {
         self.ensure(
             pipeline,
             Some("default"),

@@ -101,10 +101,8 @@ impl Server {
             authorizer: Arc::new(ComponentsOnly),
             names: Arc::new(RandomNames),
         });
-        Bootstrap { address: config.advertise, port: address.port(), now }
-            .run(&pipeline)
-            .await
-            .map_err(StartError::Bootstrap)?;
+        let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
+        bootstrap.run(&pipeline).await.map_err(StartError::Bootstrap)?;
         listening.ok();
 
         let app = App::new(app::Inputs {
@@ -116,7 +114,7 @@ impl Server {
         });
         renew(place, &tls, &app, &context);
         let connections = listener::serve(listener, tls, app, &context.shutdown);
-        maintain(&pipeline, &context);
+        maintain(&pipeline, bootstrap, &context);
         info!(%address, revision = store.snapshot().revision().0, "serving");
         Ok(Self { address, kubeconfigs, pipeline, connections, context })
     }
@@ -208,8 +206,8 @@ fn renew(place: Place, tls: &Tls, app: &App, context: &Context) {
     });
 }
 
-/// Deletes events whose time is over, now and then.
-fn maintain(pipeline: &Pipeline, context: &Context) {
+/// Deletes events whose time is over, and announces the API anew where that was deleted, now and then.
+fn maintain(pipeline: &Pipeline, bootstrap: Bootstrap, context: &Context) {
     let (pipeline, clock, stopping) = (pipeline.clone(), context.clock.clone(), context.shutdown.clone());
     spawn(&context.shutdown, "maintenance", async move {
         let mut ticks = tokio::time::interval(EXPIRE_EVERY);
@@ -223,6 +221,10 @@ fn maintain(pipeline: &Pipeline, context: &Context) {
                 Ok(0) => {}
                 Ok(count) => info!(count, "expired events"),
                 Err(status) => warn!(error = %ErrorChain(&status), "expire events"),
+            }
+            let bootstrap = Bootstrap { now: clock.now(), ..bootstrap };
+            if let Err(status) = bootstrap.announce(&pipeline).await {
+                warn!(error = %ErrorChain(&status), "announce the API's address");
             }
         }
     });

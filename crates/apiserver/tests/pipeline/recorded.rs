@@ -327,4 +327,5 @@ const EQUAL: &[&str] = &[
     "bad dryRun",
     "delete deployment foreground",
     "delete namespace",
+    "invalid: crd name mismatch",
 ];

@@ -1,5 +1,6 @@
 //! What each verb does, and what it says when it does not.
 
+use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
     DeleteOptions, Deleted, ListOptions, PatchType, Propagation, WatchEventType, WatchOptions, WriteOptions,
     extract,
@@ -321,6 +322,16 @@ async fn a_second_start_makes_nothing_new() {
     let target = server.target("rbac.authorization.k8s.io/v1/clusterroles", None);
     let list = server.pipeline.list(&server.context, &target, &ListOptions::default()).await.expect("a list");
     assert_eq!(list.entries.len(), 71);
+}
+
+#[tokio::test]
+async fn the_service_of_the_api_comes_back() {
+    let server = Server::start().await;
+    server.delete("v1/services", "kubernetes", &DeleteOptions::default()).await.expect("deleted");
+    let bootstrap = Bootstrap { address: [192, 0, 2, 10].into(), port: 6443, now: server.context.now };
+    bootstrap.announce(&server.pipeline).await.expect("announced");
+    let service = server.get("v1/services", "kubernetes").await.expect("it is back");
+    assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
 }
 
 #[tokio::test]
