@@ -16,5 +16,5 @@ mod observer;
 mod test_cluster;
 
 pub use node::FakeNode;
-pub use observer::{Change, Observer};
+pub use observer::{Change, Observer, until_shown};
 pub use test_cluster::{Options, TestCluster, Time};

@@ -227,6 +227,15 @@ projection! {
     Namespace ("", "v1", "namespaces", "Namespace", cluster) {
         /// Who it is.
         metadata: ObjectMeta,
+        /// What it is.
+        status: NamespaceStatus,
+    }
+}
+projection! {
+    /// What a namespace is.
+    NamespaceStatus part {
+        /// NamespaceFinalizersRemaining, ...
+        conditions: Vec<Condition>,
     }
 }
 projection! {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::gvk::NamespacedName;
-use client::{Client, Informer, Resource, Store};
+use client::{Client, ClientError, DynamicApi, Informer, Resource, Store, WatchItem, WatchParams};
 use component::Shutdown;
+use futures_util::StreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -176,6 +177,19 @@ impl Observer {
         }
         lines.join("\n")
     }
+}
+
+/// Watches one resource until it shows an object of this name.
+pub async fn until_shown(api: &DynamicApi, namespace: &str, name: &str) -> Result<(), ClientError> {
+    let params = WatchParams { send_initial_events: true, ..WatchParams::default() };
+    let mut watch = api.watch(namespace, &params).await?;
+    while let Some(item) = watch.next().await {
+        match item? {
+            WatchItem::Added(object) | WatchItem::Modified(object) if object.name == name => return Ok(()),
+            _ => {}
+        }
+    }
+    Err(ClientError::Protocol("a watch goes on until the object is there"))
 }
 
 fn follow<K: Resource>(client: &Client, changes: &Arc<watch::Sender<u64>>, shutdown: &Shutdown) -> Store<K> {

@@ -114,12 +114,17 @@ impl TestCluster {
         cluster
     }
 
-    /// One more node, once it takes pods.
+    /// One more node like the others, once it takes pods.
     pub async fn add_node(&mut self) -> String {
+        self.add_node_of(self.cpu).await
+    }
+
+    /// One more node of so much CPU, once it takes pods.
+    pub async fn add_node_of(&mut self, cpu: &str) -> String {
         let index = u32::try_from(self.nodes.len()).expect("few nodes") * 8;
         let name = format!("node-{}", self.nodes.len() + 1);
         let clock = context(self.clock.as_ref()).clock;
-        self.nodes.push(FakeNode::start(&self.client, &name, index, self.cpu, clock).await);
+        self.nodes.push(FakeNode::start(&self.client, &name, index, cpu, clock).await);
         let waiting = self.observer.wait_for("a new node without taints", |observer| {
             observer.node(&name).filter(|node| node.is_ready() && node.taints().is_empty())
         });
