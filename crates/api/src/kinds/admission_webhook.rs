@@ -3,10 +3,16 @@
 use serde_json::{Value, json};
 
 use super::access::{at_mut, fill, list_mut};
-use super::{PLAIN, Rules};
+use super::{PLAIN, Rules, checks};
 
-pub(super) const VALIDATING: Rules = Rules { default, generation: &["webhooks"], ..PLAIN };
-pub(super) const MUTATING: Rules = Rules { default: default_mutating, generation: &["webhooks"], ..PLAIN };
+pub(super) const VALIDATING: Rules =
+    Rules { default, generation: &["webhooks"], validate: checks::webhook::validate, ..PLAIN };
+pub(super) const MUTATING: Rules = Rules {
+    default: default_mutating,
+    generation: &["webhooks"],
+    validate: checks::webhook::validate,
+    ..PLAIN
+};
 
 fn default(configuration: &mut Value) {
     for webhook in list_mut(configuration, "webhooks") {

@@ -6,8 +6,13 @@ use super::access::{fill, object_mut, set};
 use super::resources::round_list;
 use super::{PLAIN, Rules, checks, pod_spec};
 
-pub(super) const RULES: Rules =
-    Rules { default, create, validate: checks::small::persistent_volume, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    validate: checks::small::persistent_volume,
+    validate_update: checks::small::volume_update,
+    ..PLAIN
+};
 
 fn default(volume: &mut Value) {
     if let Some(status) = object_mut(volume, "status") {

@@ -6,8 +6,13 @@ use super::access::{fill, object_mut, set};
 use super::resources::round_list;
 use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules =
-    Rules { default, create, validate: checks::small::persistent_volume_claim, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    validate: checks::small::persistent_volume_claim,
+    validate_update: checks::small::claim_update,
+    ..PLAIN
+};
 
 pub(super) fn default(claim: &mut Value) {
     if let Some(spec) = object_mut(claim, "spec") {

@@ -16,6 +16,7 @@ pub(super) mod small;
 #[cfg(test)]
 mod tests;
 mod volume;
+pub(super) mod webhook;
 pub(super) mod workload;
 
 use std::fmt;

@@ -148,3 +148,24 @@ fn what_may_not_change_is_told() {
     assert_eq!(said, ["provisioner: Forbidden: updates to provisioner are forbidden."]);
     assert!(kinds::validate_update(&classes, &class("a/b"), &class("a/b")).is_empty());
 }
+
+#[test]
+fn a_claim_may_be_bound_and_then_grow_but_not_shrink() {
+    let claims = def("v1", "persistentvolumeclaims");
+    let claim = |size: &str, volume: &str, phase: &str| {
+        let mut claim = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
+            "metadata": {"name": "x", "namespace": "default", "uid": "u"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
+            "status": {"phase": phase}});
+        if !volume.is_empty() {
+            claim["spec"]["volumeName"] = volume.into();
+        }
+        claim
+    };
+    let said = |new: Value, old: Value| kinds::validate_update(&claims, &new, &old).len();
+    assert_eq!(said(claim("1Gi", "pv", "Pending"), claim("1Gi", "", "Pending")), 0);
+    assert_eq!(said(claim("2Gi", "pv", "Bound"), claim("1Gi", "pv", "Bound")), 0);
+    assert_eq!(said(claim("1Gi", "pv", "Bound"), claim("2Gi", "pv", "Bound")), 1);
+    assert_eq!(said(claim("2Gi", "", "Pending"), claim("1Gi", "", "Pending")), 1);
+    assert_eq!(said(claim("1Gi", "other", "Bound"), claim("1Gi", "pv", "Bound")), 1);
+}

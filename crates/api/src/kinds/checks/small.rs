@@ -162,3 +162,45 @@ pub(in crate::kinds) fn lease(lease: &Value, errors: &mut Vec<FieldError>) {
     }
     not_negative(spec, "leaseTransitions", &SPEC, errors);
 }
+
+/// A claim keeps its spec: it may be bound, and it may grow once it is.
+pub(in crate::kinds) fn claim_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    const WHY: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+    let (new_spec, old_spec) = (at(new, "spec"), at(old, "spec"));
+    let is_bound = text(at(old, "status"), "phase") == "Bound";
+    let fixed = |spec: &Value| {
+        let mut spec = spec.clone();
+        if let Some(fields) = spec.as_object_mut() {
+            for name in ["volumeName", "storageClassName"] {
+                if !has(old_spec, name) {
+                    fields.shift_remove(name);
+                }
+            }
+            if is_bound {
+                fields.shift_remove("resources");
+                fields.shift_remove("volumeAttributesClassName");
+            }
+        }
+        spec
+    };
+    if fixed(new_spec) != fixed(old_spec) {
+        errors.push(FieldError::forbidden(SPEC, WHY));
+    }
+    let size = |spec| Quantity::parse(text(at(at(spec, "resources"), "requests"), "storage")).ok();
+    if is_bound
+        && let (Some(now), Some(before)) = (size(new_spec), size(old_spec))
+        && now < before
+    {
+        let (resources, why) = (SPEC.field("resources"), "field can not be less than previous value");
+        let requests = resources.field("requests");
+        errors.push(FieldError::forbidden(requests.field("storage"), why));
+    }
+}
+
+/// A volume stays what it is.
+pub(in crate::kinds) fn volume_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    let (new, old) = (at(new, "spec"), at(old, "spec"));
+    if at(new, "volumeMode") != at(old, "volumeMode") {
+        errors.push(FieldError::immutable(SPEC.field("volumeMode"), at(new, "volumeMode")));
+    }
+}
