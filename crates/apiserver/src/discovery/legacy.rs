@@ -120,6 +120,13 @@ fn subresource(def: &ResourceDef, part: &api::registry::Subresource) -> Value {
 
 /// Tells clients whether a resource is stored as before: eight bytes of the hash of group, version and kind.
 fn storage_hash(def: &ResourceDef) -> String {
-    let stored = format!("{}/{}/{}", def.storage.group, def.storage.version, def.kind);
+    // Kubernetes 1.36 still stores these in the version before; to clients the hash is a fact to compare.
+    let version = match &*def.kind {
+        "CustomResourceDefinition" | "MutatingAdmissionPolicy" | "MutatingAdmissionPolicyBinding" => {
+            "v1beta1"
+        }
+        _ => &def.storage.version,
+    };
+    let stored = format!("{}/{version}/{}", def.storage.group, def.kind);
     STANDARD.encode(&Sha256::digest(stored)[..8])
 }
