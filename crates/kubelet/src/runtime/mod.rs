@@ -2,7 +2,7 @@
 //!
 //! The trait is shaped like the Container Runtime Interface: a pod sandbox owns the pod's network and holds its
 //! namespaces; containers live in it; nothing here waits for a container to end. [`docker`] is the runtime of
-//! today, [`fake`] the one of tests; another one (CRI, our own) is one more implementation.
+//! today; another one (CRI, our own, one without containers for tests) is one more implementation.
 //!
 //! **The runtime is the memory**: everything that the kubelet must know again after it was killed (which pod a
 //! container is of, how often it was started, how long to wait before it is started again) is written to the
