@@ -180,7 +180,7 @@ impl World {
     }
 
     #[track_caller]
-    fn is_at_rest(self) {
+    fn stays_at_rest(self) {
         let actions = self.plan();
         assert!(actions.is_empty(), "{actions:?}");
     }
@@ -208,7 +208,7 @@ fn a_new_pod_gets_a_sandbox_and_its_containers() {
 
 #[test]
 fn a_pod_that_runs_is_left_alone() {
-    World::new(plain("Always")).ready().runs("main").is_at_rest();
+    World::new(plain("Always")).ready().runs("main").stays_at_rest();
 }
 
 #[test]
@@ -228,18 +228,19 @@ fn init_containers_run_one_after_the_other() {
     let world = || World::new(with_init("Always"));
     world().starts(&[("one", 0, 0)]);
     world().ready().starts(&[("one", 0, 0)]);
-    world().ready().runs("one").is_at_rest();
+    world().ready().runs("one").stays_at_rest();
     world().ready().exited("one", 0).starts(&[("two", 0, 0)]);
     world().ready().exited("one", 0).exited("two", 0).starts(&[("main", 0, 0)]);
     world().ready().exited("one", 1).starts(&[("one", 1, 10)]);
-    world().ready().exited("one", 0).exited("two", 0).runs("main").is_at_rest();
+    world().ready().exited("one", 0).exited("two", 0).runs("main").stays_at_rest();
 }
 
 #[test]
 fn an_init_container_that_fails_for_good_ends_the_pod() {
     let actions = World::new(with_init("Never")).ready().exited("one", 1).starts(&[]);
     assert_eq!(actions.stop_sandboxes, ["s0"]);
-    let actions = World::new(with_init("Never")).sandbox(0, SandboxState::NotReady).exited("one", 1).starts(&[]);
+    let actions =
+        World::new(with_init("Never")).sandbox(0, SandboxState::NotReady).exited("one", 1).starts(&[]);
     assert_eq!(actions.create_sandbox, None, "its sandbox is not made again");
 }
 
@@ -252,7 +253,7 @@ fn sidecars_go_first_come_back_and_end_last() {
     world().ready().runs("side").exited("main", 0).kills(&[("side", KillReason::PodEnded)]);
     let mut waits = world().ready().runs("side");
     waits.pod.spec.init_containers[0].startup_probe = Some(crate::pod::Probe::default());
-    waits.is_at_rest();
+    waits.stays_at_rest();
 }
 
 #[test]
@@ -296,8 +297,8 @@ fn failing_probes_and_a_new_image_end_a_container() {
     let state = |started, alive| ProbeState { started, ready: None, alive };
     world(state(Some(true), Some(false))).kills(&[("main", KillReason::Liveness)]);
     world(state(Some(false), None)).kills(&[("main", KillReason::Startup)]);
-    world(state(Some(true), Some(true))).is_at_rest();
-    world(state(None, None)).is_at_rest();
+    world(state(Some(true), Some(true))).stays_at_rest();
+    world(state(None, None)).stays_at_rest();
     let mut changed = World::new(plain("Never")).ready().runs("main");
     changed.pod.spec.containers[0].image = "b".to_owned();
     changed.kills(&[("main", KillReason::DefinitionChanged)]);
@@ -309,8 +310,7 @@ fn restarts_wait_twice_as_long_each_time_up_to_five_minutes() {
     let mut backoff = Duration::ZERO;
     for (restarts, wait) in expected.drain(..).enumerate() {
         let mut world = World::new(plain("Always")).ready();
-        let record =
-            world.put("main", u32::try_from(restarts).expect("small"), ContainerState::Exited, 1);
+        let record = world.put("main", u32::try_from(restarts).expect("small"), ContainerState::Exited, 1);
         record.backoff = backoff;
         record.finished_at = Some(at(0));
         let actions = world.plan();
@@ -320,8 +320,7 @@ fn restarts_wait_twice_as_long_each_time_up_to_five_minutes() {
             assert_eq!(actions.requeue_after, Some(Duration::from_secs(wait)));
             assert!(actions.is_empty(), "{actions:?}");
         }
-        world.runtime.containers[0].finished_at =
-            Some(at(-i64::try_from(wait).expect("small")));
+        world.runtime.containers[0].finished_at = Some(at(-i64::try_from(wait).expect("small")));
         let actions = world.plan();
         assert_eq!(actions.start.len(), 1, "after {wait} s");
         backoff = actions.start[0].backoff;
@@ -404,9 +403,8 @@ fn old_containers_go_but_for_the_one_before() {
 #[test]
 fn an_end_takes_containers_then_sidecars_then_the_sandbox_then_everything() {
     let world = World::new(with_sidecar()).ready().runs("side").runs("main");
-    let names = |actions: &TerminationActions| {
-        actions.kill.iter().map(|kill| kill.name.clone()).collect::<Vec<_>>()
-    };
+    let names =
+        |actions: &TerminationActions| actions.kill.iter().map(|kill| kill.name.clone()).collect::<Vec<_>>();
     let mut runtime = world.runtime.clone();
     let end = |runtime: &RuntimePod, name: &str| {
         let mut runtime = runtime.clone();

@@ -85,7 +85,7 @@ pub fn qos_class(spec: &PodSpec) -> QosClass {
             let positive =
                 |list: &ResourceList| list.get(name).filter(|quantity| quantity.sign().is_gt()).cloned();
             let limit = positive(&container.resources.limits);
-            let request = positive(&container.resources.requests).or_else(|| limit);
+            let request = positive(&container.resources.requests).or(limit);
             any |= limit.is_some() || request.is_some();
             guaranteed &= limit.is_some() && limit == request;
         }

@@ -16,7 +16,7 @@ use parking_lot::RwLock;
 use tokio::sync::mpsc;
 use tokio_util::time::DelayQueue;
 
-use crate::actions::{ProbeState, ProbeStates};
+use crate::actions::ProbeStates;
 use crate::pod::{Container, Probe};
 
 mod insecure;

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use serde_json::json;
 
 use super::*;
+use crate::actions::ProbeState;
 
 fn probe(success: u32, failure: u32) -> Probe {
     Probe { success_threshold: success, failure_threshold: failure, period_seconds: 1, ..Probe::default() }
