@@ -28,10 +28,12 @@ need_kubectl() { command -v kubectl >/dev/null || need_packages kubernetes-clien
 
 # A Rust toolchain: rust-toolchain.toml says which, rustup brings it.
 need_rust() {
-  [ -f "$HOME/.cargo/env" ] && . "$HOME/.cargo/env"
+  # shellcheck source=/dev/null
+  if [ -f "$HOME/.cargo/env" ]; then . "$HOME/.cargo/env"; fi
   command -v cargo >/dev/null && return
   need_packages curl ca-certificates gcc libc6-dev
   curl --proto '=https' --tlsv1.2 -fsS https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain none
+  # shellcheck source=/dev/null
   . "$HOME/.cargo/env"
 }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Builds the demo images from Debian packages, for machines that cannot reach an image registry: nginx (two
 # versions, to roll over between) and busybox; and serves them from a registry on this machine.
+set -euo pipefail
+# shellcheck source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 as_root
 need_packages docker-registry
