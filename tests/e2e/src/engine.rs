@@ -1,0 +1,77 @@
+//! A Docker Engine of the test's own, which it may stop and kill without harm to the machine's.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+use crate::process::{Output, run};
+use crate::PATIENCE;
+
+/// A Docker Engine.
+pub struct Engine {
+    folder: PathBuf,
+    child: Mutex<Option<Child>>,
+}
+
+impl Engine {
+    /// Starts an engine that keeps everything in `folder`.
+    pub async fn start(folder: &Path) -> Result<Self> {
+        let engine = Self { folder: folder.to_owned(), child: Mutex::new(None) };
+        engine.resume().await?;
+        Ok(engine)
+    }
+
+    /// Where it listens, as a URL.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.folder.join("docker.sock").display())
+    }
+
+    /// Starts it again after [`Engine::stop`].
+    pub async fn resume(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.folder)?;
+        let log = std::fs::File::create(self.folder.join("dockerd.log"))?;
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let child = Command::new("dockerd")
+            .args(["--data-root", &file("data"), "--exec-root", &file("exec"), "--pidfile", &file("pid")])
+            .args(["--host", &self.endpoint(), "--bridge=none", "--iptables=false", "--ip-masq=false"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .context("start dockerd")?;
+        *self.child.lock().await = Some(child);
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        let answers = async {
+            while !self.docker(&["info"]).await.is_ok_and(|info| info.success) {
+                look.tick().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, answers).await.context("Docker Engine does not answer")
+    }
+
+    /// Ends it, with or without grace, and waits until it has ended.
+    pub async fn stop(&self, signal: Signal) -> Result<()> {
+        let Some(mut child) = self.child.lock().await.take() else { return Ok(()) };
+        if let Some(id) = child.id() {
+            kill(Pid::from_raw(id.try_into()?), signal)?;
+        }
+        child.wait().await?;
+        // A killed engine leaves its containerd; the next engine would wait for it.
+        let file = self.folder.join("exec/containerd/containerd.pid");
+        if let Some(pid) = std::fs::read_to_string(file).ok().and_then(|pid| pid.trim().parse().ok()) {
+            let _ended_already = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        Ok(())
+    }
+
+    /// Runs the docker client against this engine.
+    pub async fn docker(&self, arguments: &[&str]) -> Result<Output> {
+        run(Command::new("docker").arg("--host").arg(self.endpoint()).args(arguments), "").await
+    }
+}
