@@ -10,8 +10,8 @@ use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
-use crate::process::{Output, run};
 use crate::PATIENCE;
+use crate::process::{Output, run};
 
 /// A Docker Engine.
 pub struct Engine {

@@ -64,7 +64,8 @@ impl<'h> Namespace<'h> {
         what: &str,
         wanted: impl Fn(&Value) -> bool,
     ) -> Result<Value> {
-        let named = |objects: &[Value]| objects.iter().find(|object| object["metadata"]["name"] == name).cloned();
+        let named =
+            |objects: &[Value]| objects.iter().find(|object| object["metadata"]["name"] == name).cloned();
         let is_there = |objects: &[Value]| named(objects).is_some_and(|object| wanted(&object));
         let objects = self.wait_all(resource, "", &format!("{resource}/{name}: {what}"), is_there).await?;
         named(&objects).context("the object was there")

@@ -1,0 +1,45 @@
+//! All cases.
+
+use crate::{Case, case};
+
+mod bad_input;
+mod cox;
+mod faults;
+mod kubectl;
+mod pods;
+mod rollout;
+mod services;
+
+/// Those that may run beside each other.
+pub fn all() -> Vec<Case> {
+    vec![
+        case!(services::the_old_manifest_runs_unchanged),
+        case!(services::todays_manifest_answers_on_both_services),
+        case!(services::a_service_without_endpoints_refuses_at_once),
+        case!(rollout::scale_up_and_down),
+        case!(rollout::a_new_image_rolls_over_without_a_failed_request),
+        case!(rollout::history_undo_pause_and_resume),
+        case!(rollout::deleting_a_deployment_removes_what_it_owned),
+        case!(rollout::a_replication_controller_works_as_in_the_old_days),
+        case!(pods::a_killed_container_is_started_again),
+        case!(pods::a_failing_liveness_probe_restarts_the_container),
+        case!(pods::a_deleted_pod_is_replaced),
+        case!(pods::a_bad_image_is_told_and_backed_off),
+        case!(pods::a_pod_ends_by_its_exit_codes),
+        case!(pods::configuration_comes_in_by_environment_and_files),
+        case!(kubectl::logs_watch_and_describe),
+        case!(kubectl::an_old_kubectl_works_too),
+        case!(cox::every_verb),
+        case!(bad_input::nothing_is_stored_and_the_reason_is_told),
+    ]
+}
+
+/// Those that stop what others need.
+pub fn faults() -> Vec<Case> {
+    vec![
+        case!(faults::every_daemon_may_be_killed_while_it_works),
+        case!(faults::a_kubelet_finds_its_pods_again),
+        case!(faults::without_docker_a_node_is_not_ready_and_pods_come_back_with_it),
+        case!(faults::up_twice_changes_nothing_and_down_leaves_nothing),
+    ]
+}
