@@ -26,6 +26,10 @@ const LEASE_SECONDS: i64 = 40;
 /// How often the status is written when nothing changes.
 const STATUS_PERIOD: Duration = Duration::from_secs(300);
 
+/// How long the first report waits for the runtime and the network to be known. A kubelet that was started again must
+/// not call a node that is well not ready for a moment: its pods would leave their Services.
+const SETTLE: Duration = Duration::from_secs(3);
+
 /// After a failed write.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -133,6 +137,9 @@ impl Reporter {
                 Ok(()) if !registered => {
                     registered = true;
                     info!(node = %self.name, "registered node");
+                    let is_well = |state: &Readiness| state.runtime.is_none() && state.network.is_none();
+                    let _reported_as_it_is =
+                        tokio::time::timeout(SETTLE, self.readiness.wait_for(is_well)).await.is_ok();
                     continue;
                 }
                 Ok(()) => STATUS_PERIOD,

@@ -45,9 +45,11 @@ impl Shared {
             failure: state.failure.as_ref().map(|(reason, message)| (*reason, message.as_str())),
             termination_messages: Some(&termination_message),
         };
-        let status = compute_status(&observed, &input);
+        let status = as_sent(&compute_status(&observed, &input));
         let known = state.sent.as_ref().unwrap_or(&pod.status);
-        if *known == status {
+        // The status belongs to the kubelet: what others have made of it (a node that was away for a moment has its
+        // pods marked not ready) is put right.
+        if *known == status && pod.status == status {
             return Ok(());
         }
         self.tell_of_crashes(pod, known, &status);
@@ -80,6 +82,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// The status as it comes back: times in whole seconds.
+fn as_sent(status: &PodStatus) -> PodStatus {
+    let value = serde_json::to_value(status).expect("a status holds only what JSON can");
+    serde_json::from_value(value).expect("what was written can be read")
 }
 
 /// A merge patch that makes the status what it is now; fields that were there before and are not now are removed.

@@ -7,28 +7,28 @@ pub async fn nothing_is_stored_and_the_reason_is_told(host: &Host) -> Result<()>
     let ns = host.namespace("bad").await?;
     for (manifest, why) in [
         (
-            "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: []}}",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: []}",
             "spec.containers: Required value",
         ),
         (
-            "{apiVersion: v1, kind: Pod, metadata: {name: P_1}, spec: {containers: [{name: c, image: i}]}}",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: P_1}\nspec: {containers: [{name: c, image: i}]}",
             "metadata.name: Invalid value: \"P_1\"",
         ),
         (
-            "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: i, imagePullPolicy: Sometimes}]}}",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, imagePullPolicy: Sometimes}]}",
             "spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\"",
         ),
         (
-            "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: i, bogus: 1}]}}",
+            "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: i, bogus: 1}]}",
             "unknown field \"spec.containers[0].bogus\"",
         ),
         (
-            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}}",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: c}}, spec: {containers: [{name: c, image: i}]}}}",
             "`selector` does not match template `labels`",
         ),
-        ("{apiVersion: v9, kind: Pod, metadata: {name: p}}", "no matches for kind \"Pod\" in version \"v9\""),
+        ("apiVersion: v9\nkind: Pod\nmetadata: {name: p}", "no matches for kind \"Pod\" in version \"v9\""),
         (
-            "{apiVersion: v1, kind: Service, metadata: {name: s}, spec: {ports: [{port: 0}]}}",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 0}]}",
             "spec.ports[0].port: Invalid value: 0",
         ),
         ("apiVersion: v1\nkind: Pod\n  metadata: {", "error"),

@@ -20,7 +20,7 @@ pub async fn logs_watch_and_describe(host: &Host) -> Result<()> {
         .spawn()?;
     let mut lines = BufReader::new(watch.stdout.take().context("a pipe")?).lines();
     ns.apply(
-        "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: busybox, command: [sh, -c, 'echo one; echo two; echo three; sleep 3600']}]}}",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: busybox, command: [sh, -c, 'echo one; echo two; echo three; sleep 3600']}]}",
     )
     .await?;
     let seen = async {

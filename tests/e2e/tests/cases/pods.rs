@@ -12,7 +12,7 @@ fn restarts(pod: &Value) -> i64 {
 
 pub async fn a_killed_container_is_started_again(host: &Host) -> Result<()> {
     let ns = host.namespace("killed").await?;
-    ns.apply("{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: busybox, command: [sleep, '3600']}]}}").await?;
+    ns.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {terminationGracePeriodSeconds: 1, containers: [{name: c, image: busybox, command: [sleep, '3600']}]}").await?;
     let pod = ns.wait("pods", "p", "ready", is_ready).await?;
     let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
     let id = id.strip_prefix("docker://").unwrap_or(id);
@@ -65,7 +65,7 @@ pub async fn a_deleted_pod_is_replaced(host: &Host) -> Result<()> {
 
 pub async fn a_bad_image_is_told_and_backed_off(host: &Host) -> Result<()> {
     let ns = host.namespace("image").await?;
-    ns.apply("{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {containers: [{name: c, image: 'nginx:no-such-tag'}]}}").await?;
+    ns.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: 'nginx:no-such-tag'}]}").await?;
     let waits = |reason: &'static str| {
         move |pod: &Value| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
     };

@@ -122,7 +122,7 @@ pub async fn todays_manifest_answers_on_both_services(host: &Host) -> Result<()>
 
 pub async fn a_service_without_endpoints_refuses_at_once(host: &Host) -> Result<()> {
     let ns = host.namespace("empty").await?;
-    ns.apply("{apiVersion: v1, kind: Service, metadata: {name: none}, spec: {selector: {app: none}, ports: [{port: 80}]}}").await?;
+    ns.apply("apiVersion: v1\nkind: Service\nmetadata: {name: none}\nspec: {selector: {app: none}, ports: [{port: 80}]}").await?;
     let address = ns.service("none").await?;
     let started = Instant::now();
     // The rule follows the Service within moments; before it an unreachable route refuses just as well.
