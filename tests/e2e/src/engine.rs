@@ -13,6 +13,10 @@ use tokio::sync::Mutex;
 use crate::PATIENCE;
 use crate::process::{Output, run};
 
+/// The bridge of its own network, which no test uses. An engine that is told to have none takes away the bridge of the
+/// machine's own engine.
+const BRIDGE: &str = "coxe2e0";
+
 /// A Docker Engine.
 pub struct Engine {
     folder: PathBuf,
@@ -35,11 +39,17 @@ impl Engine {
     /// Starts it again after [`Engine::stop`].
     pub async fn resume(&self) -> Result<()> {
         std::fs::create_dir_all(&self.folder)?;
+        if !Path::new("/sys/class/net").join(BRIDGE).exists() {
+            run(Command::new("ip").args(["link", "add", BRIDGE, "type", "bridge"]), "").await?.ok()?;
+            run(Command::new("ip").args(["address", "add", "172.31.255.1/24", "dev", BRIDGE]), "")
+                .await?
+                .ok()?;
+        }
         let log = std::fs::File::create(self.folder.join("dockerd.log"))?;
         let file = |name: &str| self.folder.join(name).display().to_string();
         let child = Command::new("dockerd")
             .args(["--data-root", &file("data"), "--exec-root", &file("exec"), "--pidfile", &file("pid")])
-            .args(["--host", &self.endpoint(), "--bridge=none", "--iptables=false", "--ip-masq=false"])
+            .args(["--host", &self.endpoint(), "--bridge", BRIDGE, "--iptables=false", "--ip-masq=false"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -68,6 +78,12 @@ impl Engine {
             let _ended_already = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         Ok(())
+    }
+
+    /// Ends it for good, and takes its bridge away.
+    pub async fn end(&self) -> Result<()> {
+        self.stop(Signal::SIGTERM).await?;
+        run(Command::new("ip").args(["link", "delete", BRIDGE]), "").await?.ok().map(drop)
     }
 
     /// Runs the docker client against this engine.

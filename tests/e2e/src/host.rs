@@ -40,7 +40,7 @@ impl Host {
     /// Ends the cluster and the engine.
     pub async fn end(self) -> Result<()> {
         let down = self.cox(&["down"], "").await?.ok();
-        self.engine.stop(Signal::SIGTERM).await?;
+        self.engine.end().await?;
         down.map(drop)
     }
 
