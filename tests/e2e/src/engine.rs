@@ -65,24 +65,19 @@ impl Engine {
         tokio::time::timeout(PATIENCE, answers).await.context("Docker Engine does not answer")
     }
 
-    /// Ends it, with or without grace, and waits until it has ended.
-    pub async fn stop(&self, signal: Signal) -> Result<()> {
+    /// Ends it, containers and all, and waits until it has ended.
+    pub async fn stop(&self) -> Result<()> {
         let Some(mut child) = self.child.lock().await.take() else { return Ok(()) };
         if let Some(id) = child.id() {
-            kill(Pid::from_raw(id.try_into()?), signal)?;
+            kill(Pid::from_raw(id.try_into()?), Signal::SIGTERM)?;
         }
         child.wait().await?;
-        // A killed engine leaves its containerd; the next engine would wait for it.
-        let file = self.folder.join("exec/containerd/containerd.pid");
-        if let Some(pid) = std::fs::read_to_string(file).ok().and_then(|pid| pid.trim().parse().ok()) {
-            let _ended_already = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
         Ok(())
     }
 
     /// Ends it for good, and takes its bridge away.
     pub async fn end(&self) -> Result<()> {
-        self.stop(Signal::SIGTERM).await?;
+        self.stop().await?;
         run(Command::new("ip").args(["link", "delete", BRIDGE]), "").await?.ok().map(drop)
     }
 

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::process::Output;
 use crate::{Host, PATIENCE, get};
 
+/// Resources that tests look at and that live in no namespace.
+const CLUSTER_SCOPED: [&str; 2] = ["nodes", "namespaces"];
+
 /// Where one test works.
 pub struct Namespace<'h> {
     /// The machine.
@@ -80,12 +83,13 @@ impl<'h> Namespace<'h> {
         wanted: impl Fn(&[Value]) -> bool,
     ) -> Result<Vec<Value>> {
         let mut seen: Vec<Value> = Vec::new();
+        let mut again = tokio::time::interval(std::time::Duration::from_millis(100));
         let follow = async {
             loop {
+                again.tick().await;
                 // A watch ends when the apiserver is killed; the next one starts from the state of then.
-                match self.follow(resource, labels, &mut seen, &wanted).await {
-                    Ok(true) => return,
-                    Ok(false) | Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,
+                if self.follow(resource, labels, &mut seen, &wanted).await.unwrap_or(false) {
+                    return;
                 }
             }
         };
@@ -105,14 +109,15 @@ impl<'h> Namespace<'h> {
         wanted: &impl Fn(&[Value]) -> bool,
     ) -> Result<bool> {
         let api = self.api(resource)?;
-        let list = api.list(&self.name, &ListParams::labels(labels)).await?;
+        let namespace = if CLUSTER_SCOPED.contains(&resource) { "" } else { &self.name };
+        let list = api.list(namespace, &ListParams::labels(labels)).await?;
         *seen = list.items.iter().map(|item| item.decode()).collect::<Result<_, _>>()?;
         let params = WatchParams {
             labels: labels.to_owned(),
             resource_version: list.resource_version.to_string(),
             ..WatchParams::default()
         };
-        let mut changes = api.watch(&self.name, &params).await?;
+        let mut changes = api.watch(namespace, &params).await?;
         loop {
             if wanted(seen) {
                 return Ok(true);

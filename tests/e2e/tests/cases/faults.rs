@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use e2e::{Host, is_ready};
-use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::services::TODAY;
@@ -64,7 +63,7 @@ pub async fn without_docker_a_node_is_not_ready_and_pods_come_back_with_it(host:
     ns.apply(TODAY).await?;
     let before = containers(&ns.ready_pods("app=web", 2).await?);
     let kubelet = host.pid("kubelet")?;
-    host.engine.stop(Signal::SIGKILL).await?;
+    host.engine.stop().await?;
     let ready = |node: &Value| {
         let conditions = node["status"]["conditions"].as_array();
         conditions

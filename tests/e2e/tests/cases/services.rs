@@ -112,7 +112,7 @@ pub async fn todays_manifest_answers_on_both_services(host: &Host) -> Result<()>
     for _ in 0..8 {
         let page = host
             .engine
-            .docker(&["exec", id.trim(), "wget", "-qO-", "-T", "5", &format!("http://{address}/")])
+            .docker(&["exec", id.trim(), "wget", "-qO-", &format!("http://{address}/")])
             .await?
             .ok()?;
         ensure!(page.contains("Welcome to nginx!"), "{page}");

@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cox", &["api", "client", "component"]),
     ("kubelet", &["api", "client", "component", "rpc"]),
     ("cluster", &["api", "apiserver", "client", "component", "controllers", "scheduler"]),
-    ("e2e", &["api", "client", "component"]),
+    ("e2e", &["client", "component"]),
     ("tidy", &[]),
 ];
 
