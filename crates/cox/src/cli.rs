@@ -71,7 +71,7 @@ pub struct UpArgs {
     #[arg(long)]
     pub control_plane_only: bool,
     /// The address that the apiserver listens on
-    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    #[arg(long, default_value = "0.0.0.0", value_name = "ADDRESS")]
     pub bind_address: String,
     /// The port of the apiserver
     #[arg(long, default_value_t = 6443, value_name = "PORT")]

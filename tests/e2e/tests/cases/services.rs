@@ -117,6 +117,9 @@ pub async fn todays_manifest_answers_on_both_services(host: &Host) -> Result<()>
             .ok()?;
         ensure!(page.contains("Welcome to nginx!"), "{page}");
     }
+    // And the API, where every client library in a pod looks for it.
+    let api = "nc -w 5 10.96.0.1 443 </dev/null";
+    host.engine.docker(&["exec", id.trim(), "sh", "-c", api]).await?.ok()?;
     Ok(())
 }
 
