@@ -93,6 +93,19 @@ const FORMAT: u32 = 1;
 /// Updates in one batch: enough to spare work, few enough for one message of sled's own log.
 const BATCH: usize = 32 << 10;
 
+/// Waits until nobody holds sled's lock on its file.
+///
+/// sled's own threads let go of the file some time after its handle was dropped, and a process that was just forked
+/// holds it until it runs its program; sled itself does not wait. Whoever comes here holds the lock of the whole
+/// directory, so no other store is waited for.
+fn await_release(file: &Path) -> Result<(), IndexError> {
+    match fs::File::open(file) {
+        Ok(file) => file.lock().map_err(IndexError::new),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(IndexError::new(error)),
+    }
+}
+
 impl Index {
     pub(crate) fn in_memory() -> Index {
         Index { tree: Tree::Memory(BTreeMap::new()), digest: 0, count: 0, compacted: Revision::FIRST }
@@ -108,6 +121,7 @@ impl Index {
                 }
             }
         }
+        await_release(&dir.join("db"))?;
         let config = sled::Config::new()
             .path(dir)
             .flush_every_ms(None)

@@ -1,5 +1,8 @@
 //! Tests of the index, on memory and on sled.
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use super::*;
 use crate::testing::pod;
 
@@ -66,6 +69,25 @@ fn an_index_is_there_after_it_was_closed_and_a_leftover_of_a_snapshot_does_not_m
     let mut index = Index::open(dir.path()).expect("open");
     assert_eq!(index.position().expect("read"), Some(position(5001)));
     assert_eq!(entries(&mut index), before);
+}
+
+#[test]
+fn an_index_that_its_last_user_has_not_let_go_of_yet_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut index = Index::create(dir.path()).expect("create");
+    fill(&mut index);
+    index.checkpoint().expect("checkpoint");
+    drop(index);
+    let file = fs::File::open(dir.path().join("db")).expect("sled's file");
+    file.lock().expect("lock");
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| sender.send(Index::open(dir.path()).map(|index| index.len())));
+        let early = receiver.recv_timeout(Duration::from_millis(50));
+        assert!(early.is_err(), "opened while another held the lock: {early:?}");
+        drop(file);
+        assert!(receiver.recv().expect("an answer").is_ok());
+    });
 }
 
 #[test]
