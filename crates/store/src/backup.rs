@@ -3,7 +3,7 @@
 //! The stream is a file of copies as the log has them (see the log's format): a header with the revision, a record
 //! for each object, a mark at the end, each with its checksum and the chain over all before it. So it says itself
 //! whether it is whole, a backup of one backend restores into any other, and to restore into a log is to check the
-//! stream and to put it where the log expects its oldest file. Read on: [`Snapshot`] for what is in it.
+//! stream and to put its records where the log expects its oldest file, sealed where the log seals. Read on: [`Snapshot`] for what is in it.
 
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -14,8 +14,9 @@ use crate::disk::{File, Open, write_full};
 use crate::key::{Bucket, Key, Revision};
 use crate::log::LogOptions;
 use crate::log::format::{
-    Chain, FileHeader, FileId, HEADER, HeaderFound, RECORD, Record, RecordKind, parse, u32_at,
+    Chain, FileHeader, FileId, HEADER, HeaderFound, RECORD, Record, RecordKind, SEALED, parse, u32_at,
 };
+use crate::seal::{self, Seal, SealError};
 use crate::state::{Scope, Snapshot};
 use crate::store::MAX_VALUE;
 
@@ -128,6 +129,9 @@ pub enum RestoreError {
         /// Its format.
         found: u32,
     },
+    /// A value could not be encrypted for the disk.
+    #[error("a value cannot be sealed")]
+    Seal(#[from] SealError),
     /// Reading the backup or writing the store failed.
     #[error("the restore failed")]
     Io(#[from] io::Error),
@@ -161,7 +165,7 @@ pub fn restore(options: &LogOptions, backup: &mut dyn Read, skip: u64) -> Result
     let path = dir.join(ID.name());
     let unchecked = dir.join(format!("{}.tmp", ID.name()));
     let file = disk.open(&unchecked, Open::New)?;
-    let (header, objects) = copy_checked(backup, &*file)?;
+    let (header, objects) = copy_checked(backup, &*file, options.seal.as_deref())?;
     file.sync()?;
     let base = Revision(header.base.0 + skip);
     let main = FileId::main(1);
@@ -181,7 +185,11 @@ pub fn restore(options: &LogOptions, backup: &mut dyn Read, skip: u64) -> Result
 }
 
 /// Copies the stream while it is checked. Gives its header and the number of objects.
-fn copy_checked(backup: &mut dyn Read, file: &dyn File) -> Result<(FileHeader, u64), RestoreError> {
+fn copy_checked(
+    backup: &mut dyn Read,
+    file: &dyn File,
+    seal: Option<&dyn Seal>,
+) -> Result<(FileHeader, u64), RestoreError> {
     let mut bytes = vec![0; HEADER as usize];
     fill(backup, &mut bytes, 0)?;
     let header = match FileHeader::decode(&bytes, ID) {
@@ -189,40 +197,50 @@ fn copy_checked(backup: &mut dyn Read, file: &dyn File) -> Result<(FileHeader, u
         HeaderFound::Newer(found) => return Err(RestoreError::NewerFormat { found }),
         HeaderFound::Nothing => return Err(RestoreError::Damaged { offset: 0 }),
     };
-    let (mut chain, mut objects) = (Chain::default(), 0);
-    let mut offset = 0;
-    let mut start = HEADER;
+    // Two chains: that of the stream, and that of the file, in which some values are sealed.
+    let (mut chain, mut written, mut objects) = (Chain::default(), Chain::default(), 0);
+    let (mut start, mut offset) = (HEADER, 0);
+    let mut out = std::mem::take(&mut bytes);
     loop {
-        // Written in pieces; the record that is being read always stands at the end.
-        if bytes.len() >= PIECE {
-            write_full(file, &bytes, offset)?;
-            offset += bytes.len() as u64;
-            bytes.clear();
-        }
-        let at = bytes.len();
-        bytes.resize(at + RECORD, 0);
-        fill(backup, &mut bytes[at..], start)?;
-        let length = u32_at(&bytes, at) as usize;
+        bytes.resize(RECORD, 0);
+        fill(backup, &mut bytes, start)?;
+        let length = u32_at(&bytes, 0) as usize;
         if !(RECORD..=MAX_VALUE + (16 << 10)).contains(&length) {
             return Err(RestoreError::Damaged { offset: start });
         }
-        bytes.resize(at + length, 0);
-        fill(backup, &mut bytes[at + RECORD..], start)?;
-        let parsed = parse(&bytes[at..], ID).filter(|parsed| parsed.record.chain == chain);
+        bytes.resize(length, 0);
+        fill(backup, &mut bytes[RECORD..], start)?;
+        let parsed = parse(&bytes, ID).filter(|parsed| parsed.record.chain == chain);
         let parsed = parsed.ok_or(RestoreError::Damaged { offset: start })?;
         chain = chain.after(parsed.crc);
-        if parsed.record.kind == RecordKind::Mark {
+        let mut record = Record { chain: written, ..parsed.record };
+        if record.kind == RecordKind::Mark {
+            record.encode(ID, &mut out);
             break;
         }
-        if parsed.record.revision > header.base
-            || Key::from_path(parsed.record.bucket.into(), parsed.record.path).is_none()
-        {
-            return Err(RestoreError::Damaged { offset: start });
+        let key = Key::from_path(record.bucket.into(), record.path);
+        let key = key.filter(|_| record.revision <= header.base && record.flags == 0);
+        let key = key.ok_or(RestoreError::Damaged { offset: start })?;
+        let sealed = match seal {
+            Some(seal) if seal.seals(key.bucket()) => {
+                let context = seal::context(record.bucket, record.path, record.revision);
+                Some(seal.seal(&context, record.value)?)
+            }
+            _ => None,
+        };
+        if let Some(sealed) = &sealed {
+            (record.flags, record.value) = (SEALED, sealed);
         }
+        written = written.after(record.encode(ID, &mut out));
         objects += 1;
         start += length as u64;
+        if out.len() >= PIECE {
+            write_full(file, &out, offset)?;
+            offset += out.len() as u64;
+            out.clear();
+        }
     }
-    write_full(file, &bytes, offset)?;
+    write_full(file, &out, offset)?;
     if backup.read(&mut [0])? != 0 {
         return Err(RestoreError::Damaged { offset: start + RECORD as u64 });
     }

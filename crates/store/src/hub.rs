@@ -309,9 +309,9 @@ impl Hub {
         }
     }
 
-    /// The oldest revision that the window can go back to.
-    pub(crate) fn floor(&self) -> Revision {
-        self.inner.lock().floor.0
+    /// The oldest revision that the window can go back to, and its time.
+    pub(crate) fn floor(&self) -> (Revision, Timestamp) {
+        self.inner.lock().floor
     }
 
     /// The window's events of one key, newest first.

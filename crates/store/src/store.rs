@@ -148,8 +148,16 @@ impl Store {
     /// The oldest revision that [`Store::snapshot_at`] and [`Store::watch`] can go back to.
     pub fn oldest(&self) -> Revision {
         match &self.0.engine {
-            Engine::Memory { .. } => self.0.hub.floor(),
+            Engine::Memory { .. } => self.0.hub.floor().0,
             Engine::Log(log) => log.keeper().compacted(),
+        }
+    }
+
+    /// The same, with the time at which that revision was written; 0 where it is the first one, of an empty store.
+    pub fn reaches_back_to(&self) -> (Revision, Timestamp) {
+        match &self.0.engine {
+            Engine::Memory { .. } => self.0.hub.floor(),
+            Engine::Log(log) => log.keeper().reaches_back_to(),
         }
     }
 

@@ -68,3 +68,41 @@ async fn secrets_are_not_on_the_disk_and_come_back_with_their_keys() {
         Ok(_) => panic!("opened without the keys"),
     }
 }
+
+#[tokio::test]
+async fn a_log_from_before_the_keys_opens_and_seals_what_is_written_from_then_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let keys = dir.path().join("keys");
+    let sealed = log(dir.path(), &keys);
+    let plain = open(&LogOptions { seal: None, ..sealed.clone() }).unwrap_or_else(|error| panic!("{error}"));
+    must(&plain, put(&secret("old"), "bare")).await;
+    plain.close().await;
+    drop(plain);
+    let store = open(&sealed).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(store.snapshot().get(&secret("old")).map(|entry| text(entry)), Some("bare"));
+    must(&store, put(&secret("new"), "hush")).await;
+    store.close().await;
+    drop(store);
+    assert!(on_disk(dir.path(), "bare") && !on_disk(dir.path(), "hush"));
+    let store = open(&sealed).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(store.snapshot().get(&secret("new")).map(|entry| text(entry)), Some("hush"));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_backup_is_plain_and_what_is_restored_from_it_is_sealed() {
+    let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let store = open(&log(from.path(), &from.path().join("keys"))).unwrap_or_else(|error| panic!("{error}"));
+    must(&store, put(&secret("x"), "hush")).await;
+    must(&store, put(&pod("a/x"), "loud")).await;
+    let backup: Vec<u8> = store.snapshot().backup().flatten().collect();
+    store.close().await;
+    assert!(backup.windows(4).any(|part| part == b"hush"));
+
+    let options = log(to.path(), &to.path().join("keys"));
+    store::restore(&options, &mut &backup[..], 0).expect("restored");
+    assert!(on_disk(to.path(), "loud") && !on_disk(to.path(), "hush"));
+    let copy = open(&options).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(copy.snapshot().get(&secret("x")).map(|entry| text(entry)), Some("hush"));
+    copy.close().await;
+}

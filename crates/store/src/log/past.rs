@@ -35,6 +35,13 @@ impl Keeper {
         self.files.table.lock().compacted()
     }
 
+    /// The same, and when it was written. The header of the oldest file has the time of the newest write before it.
+    pub(crate) fn reaches_back_to(&self) -> (Revision, Timestamp) {
+        let table = self.files.table.lock();
+        let oldest = table.main.first_key_value();
+        (table.compacted(), oldest.map_or(Timestamp::default(), |(_, file)| file.header.written))
+    }
+
     fn check_kept(&self, asked: Revision) -> Result<(), ReadError> {
         let oldest = self.compacted();
         if asked < oldest { Err(ReadError::Compacted { asked, oldest }) } else { Ok(()) }

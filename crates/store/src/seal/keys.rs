@@ -1,8 +1,8 @@
 //! AES-256-GCM with keys from a file.
 //!
 //! The file has one key for each line: eight hex digits that name it and 64 that are it. The first one seals, all of
-//! them open; so a key is rotated by putting a new one first ([`Keys::rotate`]) and dropped when nothing that is kept
-//! was sealed with it. A sealed value is the key's name, the nonce, and the encrypted value with its tag.
+//! them open; so a key is rotated by putting a new one first ([`Keys::rotate`], and [`Keys::reload`] where the keys
+//! are in use) and dropped when nothing that is kept was sealed with it. A sealed value is the key's name, the nonce, and the encrypted value with its tag.
 //! Read on: [`super::Seal`] for who asks.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use aws_lc_rs::rand;
+use parking_lot::RwLock;
 
 use super::{Seal, SealError};
 use crate::disk::{Disk, Open, read_full, write_full};
@@ -45,9 +46,12 @@ pub enum KeysError {
     },
 }
 
+/// A key and its name.
+type Named = ([u8; NAME], RandomizedNonceKey);
+
 /// Keys, and the buckets that they are for.
 pub struct Keys {
-    keys: Vec<([u8; NAME], RandomizedNonceKey)>,
+    keys: RwLock<Vec<Named>>,
     buckets: BTreeSet<Bucket>,
 }
 
@@ -66,10 +70,18 @@ impl Keys {
             }
             read => read.map_err(failed(file))?,
         };
-        Ok(Keys { keys: keys_of(&text, file)?, buckets: buckets.into_iter().collect() })
+        let keys = RwLock::new(keys_of(&text, file)?);
+        Ok(Keys { keys, buckets: buckets.into_iter().collect() })
     }
 
-    /// Puts a new key first. What is written from the next [`Keys::open`] on is sealed with it.
+    /// Reads the file anew. What is written from now on is sealed with its first key.
+    pub fn reload(&self, disk: &dyn Disk, file: &Path) -> Result<(), KeysError> {
+        let text = read(disk, file).map_err(failed(file))?;
+        *self.keys.write() = keys_of(&text, file)?;
+        Ok(())
+    }
+
+    /// Puts a new key first. What is written from the next [`Keys::open`] or [`Keys::reload`] on is sealed with it.
     pub fn rotate(disk: &dyn Disk, file: &Path) -> Result<(), KeysError> {
         let old = read(disk, file).map_err(failed(file))?;
         keys_of(&old, file)?;
@@ -84,7 +96,8 @@ impl Seal for Keys {
     }
 
     fn seal(&self, context: &[u8], value: &[u8]) -> Result<Vec<u8>, SealError> {
-        let (name, key) = self.keys.first().ok_or(SealError::NoKey)?;
+        let keys = self.keys.read();
+        let (name, key) = keys.first().ok_or(SealError::NoKey)?;
         let mut encrypted = value.to_vec();
         let nonce = key
             .seal_in_place_append_tag(Aad::from(context), &mut encrypted)
@@ -99,7 +112,8 @@ impl Seal for Keys {
     fn open(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (name, rest) = sealed.split_first_chunk::<NAME>().ok_or(SealError::Changed)?;
         let (nonce, encrypted) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError::Changed)?;
-        let (_, key) = self.keys.iter().find(|(known, _)| known == name).ok_or(SealError::NoKey)?;
+        let keys = self.keys.read();
+        let (_, key) = keys.iter().find(|(known, _)| known == name).ok_or(SealError::NoKey)?;
         let mut value = encrypted.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let length =
@@ -150,7 +164,7 @@ fn new_key() -> io::Result<String> {
     Ok(text)
 }
 
-fn keys_of(text: &str, file: &Path) -> Result<Vec<([u8; NAME], RandomizedNonceKey)>, KeysError> {
+fn keys_of(text: &str, file: &Path) -> Result<Vec<Named>, KeysError> {
     let key = |line: &str| {
         let (name, key) = line.split_once(' ')?;
         let key = RandomizedNonceKey::new(&AES_256_GCM, &hex::<KEY>(key)?).ok()?;
@@ -208,9 +222,17 @@ mod tests {
         let disk = SimulatedDisk::new(1);
         let old = open(&disk).expect("made").seal(b"here", b"secret").expect("sealed");
         assert_eq!(open(&disk).expect("read").open(b"here", &old).expect("opened"), b"secret");
+        let in_use = open(&disk).expect("read");
         Keys::rotate(&disk, Path::new("/keys")).expect("rotated");
+        let sealed = in_use.seal(b"here", b"secret").expect("sealed");
+        assert_eq!(sealed[..NAME], old[..NAME], "the new key is not in use before it is read");
+        in_use.reload(&disk, Path::new("/keys")).expect("read");
+        let sealed = in_use.seal(b"here", b"secret").expect("sealed");
+        assert_ne!(sealed[..NAME], old[..NAME]);
+        assert_eq!(in_use.open(b"here", &old).expect("opened"), b"secret");
         let keys = open(&disk).expect("read");
         assert_eq!(keys.open(b"here", &old).expect("opened"), b"secret");
+        assert_eq!(keys.open(b"here", &sealed).expect("opened"), b"secret");
         let new = keys.seal(b"here", b"secret").expect("sealed");
         assert_ne!(new[..NAME], old[..NAME], "sealed with the new key");
         let other = open(&SimulatedDisk::new(2)).expect("made");
