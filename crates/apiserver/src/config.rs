@@ -46,6 +46,9 @@ pub struct Args {
     /// The address at which nodes and pods reach this server; the bind address where it is not given.
     #[arg(long, value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
+    /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
+    #[arg(long, value_name = "FILE")]
+    pub restore: Option<PathBuf>,
 }
 
 /// Where objects are kept.

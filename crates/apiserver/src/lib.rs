@@ -34,6 +34,8 @@ pub mod pipeline;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+use std::path::PathBuf;
+
 use component::{Context, Failure};
 
 pub use config::{Args, Config};
@@ -46,5 +48,13 @@ pub const KUBERNETES_VERSION: &str = "v1.36.0";
 pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
     let server = Server::start(config, context).await?;
     server.finished().await;
+    Ok(())
+}
+
+/// Makes the store that a server of this configuration opens of a backup, and starts nothing.
+pub async fn restore(config: Config, backup: PathBuf) -> Result<(), Failure> {
+    let restoring = tokio::task::spawn_blocking(move || serve::restore(&config.store, &backup));
+    let restored = restoring.await.map_err(StartError::Stopped)??;
+    tracing::info!(objects = restored.objects, revision = restored.revision.0, "restored");
     Ok(())
 }

@@ -12,10 +12,13 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code,
     };
-    let common = args.common.clone();
+    let (common, backup) = (args.common.clone(), args.restore.clone());
     let spec = Spec::new("apiserver", 0).with_threads(Threads::Workers(2)).without_endpoints();
     component::main(&spec, &common, async move |context| {
         let config = Config::try_from(args).map_err(Failure::config)?;
-        apiserver::run(config, context).await
+        match backup {
+            Some(backup) => apiserver::restore(config, backup).await,
+            None => apiserver::run(config, context).await,
+        }
     })
 }

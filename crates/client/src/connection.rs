@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use component::Kubeconfig;
 use futures_util::{Stream, StreamExt as _};
-use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::node_client::NodeClient;
 use rpc::v1::resources_client::ResourcesClient;
 use rpc::v1::{self, BindRequest, Binding};
@@ -35,7 +34,7 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest message that is accepted. Objects are at most 1.5 MB or so; a chunk of a list holds several.
-const MAX_MESSAGE: usize = 64 * 1024 * 1024;
+pub(crate) const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// A Status with many causes travels in a header.
 const MAX_HEADER_LIST: u32 = 128 * 1024;
@@ -45,8 +44,14 @@ const MAX_HEADER_LIST: u32 = 128 * 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 
-/// The channel, with the token that each request shows.
-pub(crate) type Connection = InterceptedService<Channel, Bearer>;
+/// Where a server's URL goes into the past, as `https://10.0.0.1:6443/at/2026-11-23T03:12:00Z`.
+const PAST: &str = "/at/";
+
+/// The header that says so over gRPC, where paths are fixed.
+const PAST_HEADER: &str = "coxswain-at";
+
+/// The channel, with what each request shows.
+pub(crate) type Connection = InterceptedService<Channel, Always>;
 
 /// A client of the apiserver. Clones share the connection.
 #[derive(Debug, Clone)]
@@ -60,7 +65,11 @@ pub struct Client {
 impl Client {
     /// A client that connects when it is first used. Must be called within a runtime.
     pub fn connect(config: &Kubeconfig) -> Result<Self, ClientError> {
-        let mut endpoint = tune(Endpoint::from_shared(config.server.clone()).map_err(config_error)?);
+        let (server, moment) = match config.server.split_once(PAST) {
+            Some((server, moment)) => (server, Some(moment.trim_end_matches('/'))),
+            None => (config.server.as_str(), None),
+        };
+        let mut endpoint = tune(Endpoint::from_shared(server.to_owned()).map_err(config_error)?);
         if config.server.starts_with("https://") {
             let mut tls = ClientTlsConfig::new();
             if !config.certificate_authority.is_empty() {
@@ -74,14 +83,14 @@ impl Client {
             }
             endpoint = endpoint.tls_config(tls).map_err(config_error)?;
         }
-        let bearer = Bearer::new(config.token.as_deref())?;
-        let connection = InterceptedService::new(endpoint.connect_lazy(), bearer);
+        let always = Always::new(config.token.as_deref(), moment)?;
+        let connection = InterceptedService::new(endpoint.connect_lazy(), always);
         Ok(Self::new(connection))
     }
 
     /// A client over a channel made elsewhere (a duplex stream in tests).
     pub fn from_channel(channel: Channel) -> Self {
-        let connection = InterceptedService::new(channel, Bearer::default());
+        let connection = InterceptedService::new(channel, Always::default());
         Self::new(connection)
     }
 
@@ -123,16 +132,6 @@ impl Client {
         Ok(results.into_iter().map(decode).collect())
     }
 
-    /// What this cluster is.
-    pub async fn cluster_info(&self) -> Result<v1::InfoResponse, ClientError> {
-        Ok(ClusterClient::new(self.connection.clone()).info(v1::InfoRequest {}).await?.into_inner())
-    }
-
-    /// Has the certificates of a node's daemons signed.
-    pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, ClientError> {
-        Ok(ClusterClient::new(self.connection.clone()).join(request).await?.into_inner())
-    }
-
     /// The log of a container, in pieces.
     pub async fn logs(
         &self,
@@ -140,6 +139,10 @@ impl Client {
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
         let chunks = NodeClient::new(self.connection.clone()).logs(request).await?.into_inner();
         Ok(chunks.map(|chunk| Ok(chunk?.data)))
+    }
+
+    pub(crate) fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 
     pub(crate) fn resources(&self) -> ResourcesClient<Connection> {
@@ -170,30 +173,37 @@ impl Client {
     }
 }
 
-/// Shows a bearer token, where there is one.
+/// What each request shows: a bearer token and the moment of the past that it is about, where there are such.
 #[derive(Clone, Default)]
-pub(crate) struct Bearer(Option<AsciiMetadataValue>);
+pub(crate) struct Always {
+    bearer: Option<AsciiMetadataValue>,
+    moment: Option<AsciiMetadataValue>,
+}
 
-impl Bearer {
-    fn new(token: Option<&str>) -> Result<Self, ClientError> {
-        let Some(token) = token else { return Ok(Self(None)) };
+impl Always {
+    fn new(token: Option<&str>, moment: Option<&str>) -> Result<Self, ClientError> {
+        let moment = moment.map(|moment| moment.parse().map_err(config_error)).transpose()?;
+        let Some(token) = token else { return Ok(Self { bearer: None, moment }) };
         let mut value: AsciiMetadataValue = format!("Bearer {token}").parse().map_err(config_error)?;
         // Kept out of logs, and out of the table of headers that both ends remember.
         value.set_sensitive(true);
-        Ok(Self(Some(value)))
+        Ok(Self { bearer: Some(value), moment })
     }
 }
 
-impl std::fmt::Debug for Bearer {
+impl std::fmt::Debug for Always {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Bearer { .. }")
+        f.write_str("Always { .. }")
     }
 }
 
-impl Interceptor for Bearer {
+impl Interceptor for Always {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
-        if let Some(value) = &self.0 {
+        if let Some(value) = &self.bearer {
             request.metadata_mut().insert("authorization", value.clone());
+        }
+        if let Some(value) = &self.moment {
+            request.metadata_mut().insert(PAST_HEADER, value.clone());
         }
         Ok(request)
     }

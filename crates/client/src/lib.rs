@@ -11,6 +11,7 @@
 //! the payload bytes. Objects are never written back from projections.
 
 mod api;
+mod cluster;
 mod connection;
 mod controller;
 mod dynamic;
@@ -23,6 +24,7 @@ mod resource;
 mod store;
 
 pub use api::Api;
+pub use cluster::Backup;
 pub use connection::Client;
 pub use controller::run_controller;
 pub use dynamic::{Deleted, DynamicApi, List, RawObject, WatchItem};

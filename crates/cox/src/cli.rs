@@ -45,6 +45,16 @@ pub enum Command {
     Down(DownArgs),
     /// Shows how the cluster of this machine is
     Status,
+    /// Writes everything that the cluster stores to a file, as of one moment
+    Backup(BackupArgs),
+    /// Makes the store of this machine's cluster of a backup; the cluster must be down
+    Restore(RestoreArgs),
+    /// Makes a new key for Secrets at rest and encrypts all of them anew
+    RotateKeys,
+    /// Prints the objects that people and tools have made as YAML, for another cluster
+    Export(ExportArgs),
+    /// Creates or changes the objects of an export, in an order that works
+    Import(ImportArgs),
     /// The process behind `cox up`
     #[command(hide = true)]
     Supervise(UpArgs),
@@ -108,6 +118,41 @@ pub struct DownArgs {
     /// Remove the cluster's data too
     #[arg(long)]
     pub purge: bool,
+}
+
+/// `cox backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Where to write it. It holds Secrets as they are: keep it as you keep those
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// `cox restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Set a store that is there aside and restore into an empty one
+    #[arg(long)]
+    pub replace: bool,
+}
+
+/// `cox export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Where to write it; standard output by default
+    #[arg(long, short, value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+}
+
+/// `cox import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A manifest, or a folder of manifests; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
 }
 
 /// `cox apply`.

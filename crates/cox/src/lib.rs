@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cli        what can be asked
-//! cluster    up, down, status: starts, ends and looks at the supervisor
+//! cluster    up, down, status: starts, ends and looks at the supervisor; backup, restore, keys
 //! supervisor the process behind `cox up`: starts the daemons and starts them again when they die
 //! node       what a node's daemons need: keys, certificates, configuration
 //! verbs      get, apply, delete, ...: each one a request or two
@@ -54,6 +54,11 @@ async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
         Command::Up(args) => cluster::up(global, args, out).await,
         Command::Down(args) => cluster::down(global, args, out).await,
         Command::Status => cluster::status(global, out).await,
+        Command::Backup(args) => cluster::backup(global, args, out).await,
+        Command::Restore(args) => cluster::restore(global, args, out).await,
+        Command::RotateKeys => cluster::rotate_keys(global, out).await,
+        Command::Export(args) => verbs::export(global, args, out).await,
+        Command::Import(args) => verbs::import(global, args, out).await,
         Command::Supervise(_) => unreachable!("handled before the runtime was made"),
         Command::Apply(args) => verbs::apply(global, args, out).await,
         Command::Get(args) => verbs::get(global, args, out).await,

@@ -1,11 +1,17 @@
-//! The service `Cluster`: what this cluster is, and the certificates of its nodes.
+//! The service `Cluster`: what this cluster is, the certificates of its nodes, backups, and the keys of Secrets.
+
+use std::pin::Pin;
 
 use api::status::{Details, Reason, Status as ApiStatus};
-use component::SharedClock;
+use component::{ErrorChain, SharedClock};
+use futures_util::stream::{self, Stream};
 use rpc::status::to_grpc;
 use rpc::v1::cluster_server::Cluster;
-use rpc::v1::{InfoRequest, InfoResponse, JoinRequest, JoinResponse};
-use store::{Bucket, Key};
+use rpc::v1::{
+    BackupChunk, BackupHeader, BackupRequest, BackupTrailer, InfoRequest, InfoResponse, JoinRequest,
+    JoinResponse, RotateKeysRequest, RotateKeysResponse, backup_chunk::Part,
+};
+use store::{Backup, Bucket, Key, Snapshot};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
@@ -14,8 +20,9 @@ use crate::config::{CLUSTER_DOMAIN, POD_NETWORK, SERVICE_NETWORK};
 use crate::pipeline::{Pipeline, RequestContext};
 use crate::pki::Authority;
 use crate::pki::request::{NodeCertificate, sign};
+use crate::serve::{Encryption, SEALED};
 
-/// Who may add nodes.
+/// Who may add nodes, take backups and rotate keys.
 const ADMINISTRATORS: &str = "system:masters";
 
 /// The most names and addresses of a node.
@@ -25,20 +32,22 @@ const MAX_ADDRESSES: usize = 32;
 pub(super) struct Service {
     pipeline: Pipeline,
     authority: Authority,
+    encryption: Option<Encryption>,
     clock: SharedClock,
 }
 
 impl Service {
-    pub(super) fn new(pipeline: Pipeline, authority: Authority, clock: SharedClock) -> Self {
-        Self { pipeline, authority, clock }
+    pub(super) fn new(
+        pipeline: Pipeline,
+        authority: Authority,
+        encryption: Option<Encryption>,
+        clock: SharedClock,
+    ) -> Self {
+        Self { pipeline, authority, encryption, clock }
     }
 
     fn join(&self, context: &RequestContext, request: &JoinRequest) -> Result<JoinResponse, ApiStatus> {
-        let user = &context.user;
-        if !user.groups.iter().any(|group| group == ADMINISTRATORS) {
-            let message = format!("nodes are added by administrators; {:?} is not one", user.name);
-            return Err(ApiStatus::failure(Reason::Forbidden, message).with_details(Details::default()));
-        }
+        administrator(context, "nodes are added")?;
         let JoinRequest { node_name, addresses, .. } = request;
         if !is_node_name(node_name) {
             return Err(ApiStatus::bad_request(format!("{node_name:?} is not a name for a node")));
@@ -51,7 +60,7 @@ impl Service {
                 return Ok(String::new());
             }
             sign(&self.authority, request, node_name, addresses, which, context.now)
-                .map_err(|error| ApiStatus::bad_request(component::ErrorChain(&error).to_string()))
+                .map_err(|error| ApiStatus::bad_request(ErrorChain(&error).to_string()))
         };
         let response = JoinResponse {
             ca_certificate: self.authority.certificate_pem().to_owned(),
@@ -65,8 +74,62 @@ impl Service {
                 NodeCertificate::KubeProxyClient,
             )?,
         };
-        info!(node = %node_name, by = %user.name, "signed the certificates of a node");
+        info!(node = %node_name, by = %context.user.name, "signed the certificates of a node");
         Ok(response)
+    }
+
+    async fn rotate_keys(&self, context: &RequestContext) -> Result<RotateKeysResponse, ApiStatus> {
+        administrator(context, "keys are rotated")?;
+        let Some(encryption) = self.encryption.clone() else {
+            return Err(ApiStatus::bad_request("the store is not on a disk: nothing is encrypted at rest"));
+        };
+        let rotated = tokio::task::spawn_blocking(move || encryption.rotate()).await;
+        let rotated = rotated.map_err(ApiStatus::internal)?;
+        rotated.map_err(|error| ApiStatus::internal(ErrorChain(&error).to_string()))?;
+        let mut objects = 0;
+        for bucket in SEALED {
+            objects += self.pipeline.write_anew(&Bucket::from(bucket)).await?;
+        }
+        info!(objects, by = %context.user.name, "rotated the keys of Secrets");
+        Ok(RotateKeysResponse { objects })
+    }
+}
+
+fn administrator(context: &RequestContext, what: &str) -> Result<(), ApiStatus> {
+    let user = &context.user;
+    if user.groups.iter().any(|group| group == ADMINISTRATORS) {
+        return Ok(());
+    }
+    let message = format!("{what} by administrators; {:?} is not one", user.name);
+    Err(ApiStatus::failure(Reason::Forbidden, message).with_details(Details::default()))
+}
+
+fn cluster_id(snapshot: &Snapshot) -> String {
+    let system = Key::new(&Bucket::from("namespaces"), "", "kube-system");
+    snapshot.get(&system).map(|entry| convert::uid(entry)).unwrap_or_default()
+}
+
+/// The chunks of a backup, each made when the client has taken the one before.
+struct Chunks {
+    header: Option<BackupHeader>,
+    data: Option<Backup>,
+    bytes: u64,
+}
+
+impl Iterator for Chunks {
+    type Item = BackupChunk;
+
+    fn next(&mut self) -> Option<BackupChunk> {
+        let part = if let Some(header) = self.header.take() {
+            Part::Header(header)
+        } else if let Some(piece) = self.data.as_mut()?.next() {
+            self.bytes += piece.len() as u64;
+            Part::Data(piece)
+        } else {
+            self.data = None;
+            Part::Trailer(BackupTrailer { bytes: self.bytes })
+        };
+        Some(BackupChunk { part: Some(part) })
     }
 }
 
@@ -81,18 +144,41 @@ fn is_node_name(name: &str) -> bool {
 
 #[tonic::async_trait]
 impl Cluster for Service {
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<BackupChunk, Status>> + Send>>;
+
     async fn info(&self, _request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
         let snapshot = self.pipeline.store().snapshot();
-        let system = Key::new(&Bucket::from("namespaces"), "", "kube-system");
+        let (oldest, since) = self.pipeline.store().reaches_back_to();
+        let since = jiff::Timestamp::from_microsecond(since.0).unwrap_or_default();
         Ok(Response::new(InfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes_version: crate::KUBERNETES_VERSION.to_owned(),
-            cluster_id: snapshot.get(&system).map(|entry| convert::uid(entry)).unwrap_or_default(),
+            cluster_id: cluster_id(&snapshot),
             revision: snapshot.revision().0,
             pod_network: POD_NETWORK.to_owned(),
             service_network: SERVICE_NETWORK.to_owned(),
             cluster_domain: CLUSTER_DOMAIN.to_owned(),
+            oldest_revision: oldest.0,
+            oldest_time: if since == jiff::Timestamp::UNIX_EPOCH { String::new() } else { since.to_string() },
         }))
+    }
+
+    async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        let context = context(&request, &self.clock);
+        administrator(&context, "backups are taken").map_err(to_grpc)?;
+        let snapshot = self.pipeline.store().snapshot();
+        info!(revision = snapshot.revision().0, by = %context.user.name, "backup");
+        let header = BackupHeader { revision: snapshot.revision().0, cluster_id: cluster_id(&snapshot) };
+        let chunks = Chunks { header: Some(header), data: Some(snapshot.backup()), bytes: 0 };
+        Ok(Response::new(Box::pin(stream::iter(chunks.map(Ok)))))
+    }
+
+    async fn rotate_keys(
+        &self,
+        request: Request<RotateKeysRequest>,
+    ) -> Result<Response<RotateKeysResponse>, Status> {
+        let context = context(&request, &self.clock);
+        Self::rotate_keys(self, &context).await.map(Response::new).map_err(to_grpc)
     }
 
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {

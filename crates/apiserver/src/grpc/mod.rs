@@ -26,7 +26,7 @@ use crate::authn;
 use crate::logs::Kubelets;
 use crate::pipeline::{Pipeline, RequestContext, UserInfo};
 use crate::pki::Authority;
-use crate::serve::{App, Body, Peer};
+use crate::serve::{App, Body, Encryption, Peer};
 
 /// The most bytes of a request's message: the body that REST takes, and some room around it.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
@@ -58,12 +58,13 @@ impl Services {
     pub(crate) fn new(
         pipeline: &Pipeline,
         authority: Authority,
+        encryption: Option<Encryption>,
         kubelets: &Arc<Kubelets>,
         context: &Context,
     ) -> Self {
         let resources =
             resources::Service::new(pipeline.clone(), context.clock.clone(), context.shutdown.clone());
-        let cluster = cluster::Service::new(pipeline.clone(), authority, context.clock.clone());
+        let cluster = cluster::Service::new(pipeline.clone(), authority, encryption, context.clock.clone());
         let node = node::Service {
             pipeline: pipeline.clone(),
             kubelets: kubelets.clone(),

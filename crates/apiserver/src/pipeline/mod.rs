@@ -12,6 +12,7 @@
 //! Invariants: no verb knows HTTP or gRPC; nothing here spawns, sleeps or reads the clock (`RequestContext::now`
 //! is the time) except the watch stream's timers; [`Authorizer`] is asked in [`Pipeline::allowed`] and nowhere else.
 
+mod anew;
 mod authorize;
 mod bind;
 mod collection;

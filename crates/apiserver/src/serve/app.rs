@@ -12,12 +12,15 @@ use crate::metrics::Requests;
 use crate::openapi::OpenApi;
 use crate::pipeline::{Pipeline, RequestContext, UserInfo};
 use crate::pki::Authority;
+use crate::serve::Encryption;
 
 /// What an [`App`] is made of.
 pub(crate) struct Inputs {
     pub(crate) pipeline: Pipeline,
     pub(crate) context: Context,
     pub(crate) authority: Authority,
+    /// Of the Secrets of a store on the disk.
+    pub(crate) encryption: Option<Encryption>,
     pub(crate) kubelets: Kubelets,
     /// Where clients outside find the server, for discovery.
     pub(crate) address: SocketAddr,
@@ -49,9 +52,9 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(crate) fn new(inputs: Inputs) -> Self {
-        let Inputs { pipeline, context, authority, kubelets, address } = inputs;
+        let Inputs { pipeline, context, authority, encryption, kubelets, address } = inputs;
         let kubelets = Arc::new(kubelets);
-        let services = Services::new(&pipeline, authority, &kubelets, &context);
+        let services = Services::new(&pipeline, authority, encryption, &kubelets, &context);
         Self(Arc::new(Shared {
             discovery: Discovery::new(pipeline.registry(), address),
             openapi: OpenApi::default(),

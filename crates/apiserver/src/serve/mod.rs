@@ -1,9 +1,11 @@
 //! The server as a whole: what is opened at the start, in which order, and what is closed at the end.
 //!
-//! Read on: [`listener`] for connections, [`app`] for what handlers share.
+//! Read on: [`listener`] for connections, [`app`] for what handlers share, [`encryption`] for Secrets on the disk.
 
 mod app;
+mod encryption;
 mod listener;
+mod restore;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,12 +15,15 @@ use api::status::Status;
 use component::health::Question;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
-use store::{Backend, Bucket, LogOptions, OpenError, Options, Store};
+use store::{Backend, Bucket, OpenError, Options, Store};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 pub(crate) use app::App;
+pub use encryption::EncryptionError;
+pub(crate) use encryption::{Encryption, SEALED};
 pub(crate) use listener::{Body, Peer, empty, full};
+pub use restore::{RestoreFailure, restore};
 
 use self::listener::Tls;
 
@@ -52,12 +57,18 @@ pub enum StartError {
     /// TLS.
     #[error("set up TLS")]
     Tls(#[source] TlsError),
+    /// Encryption at rest.
+    #[error("prepare encryption")]
+    Encryption(#[source] EncryptionError),
     /// The store.
     #[error("open the store")]
     Store(#[source] OpenError),
     /// The store's thread ended without an answer.
     #[error("open the store: it panicked")]
     StorePanicked,
+    /// A thread that was asked to work ended without an answer.
+    #[error("wait for a thread")]
+    Stopped(#[source] tokio::task::JoinError),
     /// What must exist from the first second could not be made.
     #[error("make the first objects")]
     Bootstrap(#[source] Status),
@@ -92,7 +103,8 @@ impl Server {
         let kubelets = Kubelets::new(&pki);
         let Pki { authority, kubeconfigs, .. } = pki;
 
-        let store = open(&config.store, &context).await?;
+        let encryption = encryption(&config.store)?;
+        let store = open(&config.store, encryption.as_ref(), &context).await?;
         let watched = store.clone();
         // The name under which monitoring looks for the store of an apiserver.
         context.health.register_fn("etcd", Question::Live, move || alive(&watched));
@@ -109,6 +121,7 @@ impl Server {
             pipeline: pipeline.clone(),
             context: context.clone(),
             authority,
+            encryption,
             kubelets,
             address: SocketAddr::new(config.advertise, address.port()),
         });
@@ -149,10 +162,22 @@ impl Server {
     }
 }
 
-async fn open(kind: &StoreKind, context: &Context) -> Result<Store, StartError> {
-    let backend = match kind {
-        StoreKind::Memory => Backend::Memory,
-        StoreKind::Local(dir) => Backend::Log(LogOptions::new(dir)),
+/// The keys of a store on the disk.
+fn encryption(kind: &StoreKind) -> Result<Option<Encryption>, StartError> {
+    match kind {
+        StoreKind::Memory => Ok(None),
+        StoreKind::Local(dir) => Encryption::open(dir).map(Some).map_err(StartError::Encryption),
+    }
+}
+
+async fn open(
+    kind: &StoreKind,
+    encryption: Option<&Encryption>,
+    context: &Context,
+) -> Result<Store, StartError> {
+    let backend = match (kind, encryption) {
+        (StoreKind::Local(dir), Some(encryption)) => Backend::Log(encryption.log(dir)),
+        (StoreKind::Local(_), None) | (StoreKind::Memory, _) => Backend::Memory,
     };
     let mut options = Options::new(backend, pipeline::extract());
     let clock = context.clock.clone();

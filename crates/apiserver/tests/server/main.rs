@@ -3,6 +3,7 @@
 mod grpc;
 mod logs;
 mod rest;
+mod storage;
 mod tls;
 mod watch;
 

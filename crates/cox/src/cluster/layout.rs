@@ -20,6 +20,11 @@ impl DataDir {
         self.0.join(format!("{user}.kubeconfig"))
     }
 
+    /// Where the apiserver keeps the objects.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
     /// What goes with the processes: the lock, the state of the supervisor.
     pub(crate) fn run(&self) -> PathBuf {
         self.0.join("run")

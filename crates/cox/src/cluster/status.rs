@@ -36,6 +36,11 @@ pub(crate) async fn status(global: &Global, out: &mut Out) -> Result<(), CoxErro
     out.line(&format!("cluster    {}", info.cluster_id));
     out.line(&format!("version    {} (Kubernetes API {})", info.version, info.kubernetes_version));
     out.line(&format!("revision   {}", info.revision));
+    let since = match info.oldest_time.as_str() {
+        "" => "the beginning",
+        time => time,
+    };
+    out.line(&format!("history    since {since} (revision {})", info.oldest_revision));
     out.line(&format!("networks   pods {}, Services {}", info.pod_network, info.service_network));
     out.line("");
     let nodes = client.dynamic(GroupVersionResource::new("", "v1", "nodes")).with_encoding(Encoding::Table);

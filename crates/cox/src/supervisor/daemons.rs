@@ -40,6 +40,13 @@ pub(crate) fn apiserver(dir: &DataDir, args: &UpArgs, node_ip: &str) -> DaemonSp
     DaemonSpec::new("apiserver", arguments)
 }
 
+/// Makes the store of a backup, and ends.
+pub(crate) fn restore(dir: &DataDir, backup: &Path) -> DaemonSpec {
+    let arguments =
+        vec![format!("--data-dir={}", dir.path().display()), format!("--restore={}", backup.display())];
+    DaemonSpec::new("apiserver", arguments)
+}
+
 pub(crate) fn scheduler(dir: &DataDir) -> DaemonSpec {
     DaemonSpec::new("scheduler", vec![format!("--kubeconfig={}", dir.kubeconfig("scheduler").display())])
 }

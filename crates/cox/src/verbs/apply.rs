@@ -2,8 +2,9 @@
 
 use client::{PatchOptions, PatchType, WriteOptions};
 
+use super::Session;
+use super::manifest::{self, Document};
 use super::target::{dynamic, label};
-use super::{Session, manifest};
 use crate::cli::{ApplyArgs, Global};
 use crate::error::CoxError;
 use crate::output::Out;
@@ -18,8 +19,18 @@ pub(crate) async fn apply(global: &Global, args: &ApplyArgs, out: &mut Out) -> R
         },
         force: args.force_conflicts,
     };
+    documents(&session, manifest::read(&args.filename, &session.namespace)?, &options, out).await
+}
+
+/// Applies each object, and says what became of it.
+pub(super) async fn documents(
+    session: &Session,
+    documents: Vec<Document>,
+    options: &PatchOptions,
+    out: &mut Out,
+) -> Result<(), CoxError> {
     let mut failed = Vec::new();
-    for document in manifest::read(&args.filename, &session.namespace)? {
+    for document in documents {
         let api = dynamic(&session.client, &document.def);
         let before = match api.get(&document.namespace, &document.name).await {
             Ok(object) => Some(object.resource_version),
@@ -28,7 +39,7 @@ pub(crate) async fn apply(global: &Global, args: &ApplyArgs, out: &mut Out) -> R
         };
         let patch = serde_json::to_vec(&document.object).expect("a document holds only what JSON can").into();
         let applied =
-            api.patch(&document.namespace, &document.name, "", (PatchType::Apply, patch), &options).await;
+            api.patch(&document.namespace, &document.name, "", (PatchType::Apply, patch), options).await;
         let name = label(&document.def, &document.name);
         match applied {
             Ok(object) => {
@@ -40,7 +51,7 @@ pub(crate) async fn apply(global: &Global, args: &ApplyArgs, out: &mut Out) -> R
                     Some(version) if version == object.resource_version => "unchanged",
                     Some(_) => "configured",
                 };
-                out.line(&format!("{name} {what}{}", if args.dry_run { " (dry run)" } else { "" }));
+                out.line(&format!("{name} {what}{}", if options.write.dry_run { " (dry run)" } else { "" }));
             }
             // The other objects are applied all the same, as kubectl does.
             Err(error) => failed.push(format!("{name}: {}", error.to_status())),

@@ -3,6 +3,7 @@
 mod apply;
 mod delete;
 mod describe;
+mod export;
 mod get;
 mod logs;
 mod manifest;
@@ -17,6 +18,7 @@ use component::Kubeconfig;
 pub(crate) use apply::apply;
 pub(crate) use delete::delete;
 pub(crate) use describe::describe;
+pub(crate) use export::{export, import};
 pub(crate) use get::get;
 pub(crate) use logs::logs;
 pub(crate) use rollout::rollout;
@@ -27,13 +29,13 @@ use crate::cluster::DataDir;
 use crate::error::CoxError;
 
 /// A connection to the cluster that the user means, and the namespace.
-struct Session {
-    client: Client,
+pub(crate) struct Session {
+    pub(crate) client: Client,
     namespace: String,
 }
 
 impl Session {
-    fn open(global: &Global) -> Result<Self, CoxError> {
+    pub(crate) fn open(global: &Global) -> Result<Self, CoxError> {
         let path =
             global.kubeconfig.clone().unwrap_or_else(|| DataDir::new(&global.data_dir).kubeconfig("admin"));
         let config = Kubeconfig::load(path)?;
