@@ -217,7 +217,8 @@ impl Store {
         Ok(Watch::new(self.0.hub.clone(), bucket, scope.into(), after, past))
     }
 
-    /// Closes the store: what was written is safe, further writes fail, watches end. Reads go on.
+    /// Closes the store: what was written is safe, further writes fail, watches end, and the directory is free. Reads
+    /// of what is in memory go on.
     pub async fn close(&self) {
         match &self.0.engine {
             Engine::Memory { commit, .. } => {

@@ -145,6 +145,9 @@ impl Keeper {
             tracing::warn!(%reason, "the index of the log is behind");
         }
         if closing {
+            // Handles may live on for their reads; whoever opens the directory next must not wait for them.
+            self.stale.store(true, Ordering::Release);
+            *self.index.lock() = Index::in_memory();
             self.discard_spare();
         } else if checkpoint && let Err(error) = self.trim() {
             tracing::warn!(error = %crate::log::chain(&error), "cannot trim the log");
@@ -187,7 +190,7 @@ impl Keeper {
             (std::mem::take(&mut todo.pending), todo.position.take())
         };
         if self.stale.load(Ordering::Acquire) {
-            return Err(IndexError::new("it is not kept up since an error"));
+            return Err(IndexError::new("it is closed, or not kept up since an error"));
         }
         if let Some(position) = position
             && let Err(error) = index.feed(&pending, position)
