@@ -5,7 +5,8 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
-    let files = ["resources", "cluster", "node"].map(|f| root.join(format!("coxswain/v1/{f}.proto")));
+    let files =
+        ["resources", "cluster", "history", "node"].map(|f| root.join(format!("coxswain/v1/{f}.proto")));
     let descriptors = protox::compile(&files, [&root])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;

@@ -43,7 +43,7 @@ impl Server {
             .await
             .expect("bootstrap");
         let user = UserInfo { groups: vec!["system:masters".to_owned()], ..UserInfo::default() };
-        let context = RequestContext { user, now, user_agent: "bench".to_owned() };
+        let context = RequestContext { user, now, at: None, user_agent: "bench".to_owned() };
         let pods = pipeline.registry().resource("", "v1", "pods").expect("pods");
         Self { pipeline, context, pods: Target::collection(pods, Some("default")) }
     }

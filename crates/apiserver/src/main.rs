@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     component::main(&spec, &common, async move |context| {
         let config = Config::try_from(args).map_err(Failure::config)?;
         match backup {
-            Some(backup) => apiserver::restore(config, backup).await,
+            Some(backup) => apiserver::restore(config, backup, context).await,
             None => apiserver::run(config, context).await,
         }
     })

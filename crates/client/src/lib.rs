@@ -17,6 +17,7 @@ mod controller;
 mod dynamic;
 mod error;
 pub mod events;
+mod history;
 pub mod informer;
 mod params;
 mod queue;
@@ -34,5 +35,8 @@ pub use informer::Informer;
 pub use params::{DeleteOptions, ListParams, PatchOptions, PatchType, WatchParams, WriteOptions};
 pub use queue::WorkQueue;
 pub use resource::{GroupVersionResource, PartialObject, Resource};
-pub use rpc::v1::{Binding, Encoding, JoinRequest, LogsRequest};
+pub use rpc::v1::{
+    Binding, Difference, DifferencesRequest, Encoding, JoinRequest, LogsRequest, Object, UndeleteOutcome,
+    UndeleteRequest, UndeletedObject, Version, VersionsRequest, WatchEventType,
+};
 pub use store::Store;

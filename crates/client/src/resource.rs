@@ -26,7 +26,8 @@ impl GroupVersionResource {
         Self::new(K::GROUP, K::VERSION, K::PLURAL)
     }
 
-    pub(crate) fn to_proto(&self) -> rpc::v1::GroupVersionResource {
+    /// As requests carry it.
+    pub fn to_proto(&self) -> rpc::v1::GroupVersionResource {
         rpc::v1::GroupVersionResource {
             group: self.group.clone(),
             version: self.version.clone(),

@@ -51,6 +51,14 @@ pub enum Command {
     Restore(RestoreArgs),
     /// Makes a new key for Secrets at rest and encrypts all of them anew
     RotateKeys,
+    /// Shows how objects came to be as they are: who changed what, and when
+    History(HistoryArgs),
+    /// Shows what differs between a past moment and now
+    Diff(DiffArgs),
+    /// Brings back a deleted object, or a namespace, with what it owned
+    Undelete(UndeleteArgs),
+    /// Writes a kubeconfig that shows the cluster of a past moment, to be read only
+    Context(ContextArgs),
     /// Prints the objects that people and tools have made as YAML, for another cluster
     Export(ExportArgs),
     /// Creates or changes the objects of an export, in an order that works
@@ -118,6 +126,56 @@ pub struct DownArgs {
     /// Remove the cluster's data too
     #[arg(long)]
     pub purge: bool,
+}
+
+/// `cox history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// TYPE/NAME or TYPE NAME...; they need not be there any more
+    #[command(flatten)]
+    pub objects: Objects,
+    /// The newest versions only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// `cox diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The moment to compare with: 1h, 2d, 2026-11-23T03:12:00Z, or r1234 for a revision
+    #[arg(long, value_name = "MOMENT")]
+    pub since: String,
+    /// A later moment; now by default
+    #[arg(long, default_value = "", value_name = "MOMENT")]
+    pub until: String,
+    /// Which resources, as pods,services; all but events and leases by default
+    #[arg(value_name = "TYPE")]
+    pub types: Option<String>,
+    /// In all namespaces, and what is in none
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+}
+
+/// `cox undelete`.
+#[derive(Debug, Args)]
+pub struct UndeleteArgs {
+    /// TYPE/NAME or TYPE NAME...
+    #[command(flatten)]
+    pub objects: Objects,
+    /// Only show what would come back
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `cox context`.
+#[derive(Debug, Args)]
+pub struct ContextArgs {
+    /// The moment: 10m, 2d, 2026-11-23T03:12:00Z, or r1234 for a revision
+    #[arg(long, value_name = "MOMENT")]
+    pub at: String,
+    /// Where to write it
+    #[arg(long, short, default_value = "past.kubeconfig", value_name = "FILE")]
+    pub filename: PathBuf,
 }
 
 /// `cox backup`.
@@ -198,6 +256,9 @@ pub struct GetArgs {
     /// Go on and show each change
     #[arg(long, short)]
     pub watch: bool,
+    /// As they were at a moment: 10m ago, 2026-11-23T03:12:00Z, or r1234 for a revision
+    #[arg(long, value_name = "MOMENT")]
+    pub at: Option<String>,
 }
 
 /// How objects are printed.
@@ -225,6 +286,9 @@ pub struct DescribeArgs {
     /// Only those with these labels
     #[arg(long, short = 'l', default_value = "", value_name = "SELECTOR")]
     pub selector: String,
+    /// As they were at a moment: 10m ago, 2026-11-23T03:12:00Z, or r1234 for a revision
+    #[arg(long, value_name = "MOMENT")]
+    pub at: Option<String>,
 }
 
 /// `cox delete`.

@@ -5,7 +5,7 @@
 //! cluster    up, down, status: starts, ends and looks at the supervisor; backup, restore, keys
 //! supervisor the process behind `cox up`: starts the daemons and starts them again when they die
 //! node       what a node's daemons need: keys, certificates, configuration
-//! verbs      get, apply, delete, ...: each one a request or two
+//! verbs      get, apply, delete, history, ...: each one a request or two
 //! output     what is printed
 //! ```
 
@@ -57,6 +57,10 @@ async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
         Command::Backup(args) => cluster::backup(global, args, out).await,
         Command::Restore(args) => cluster::restore(global, args, out).await,
         Command::RotateKeys => cluster::rotate_keys(global, out).await,
+        Command::History(args) => verbs::history(global, args, out).await,
+        Command::Diff(args) => verbs::diff(global, args, out).await,
+        Command::Undelete(args) => verbs::undelete(global, args, out).await,
+        Command::Context(args) => verbs::context(global, args, out).await,
         Command::Export(args) => verbs::export(global, args, out).await,
         Command::Import(args) => verbs::import(global, args, out).await,
         Command::Supervise(_) => unreachable!("handled before the runtime was made"),

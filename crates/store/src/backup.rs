@@ -10,11 +10,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use crate::author;
 use crate::disk::{File, Open, write_full};
 use crate::key::{Bucket, Key, Revision};
 use crate::log::LogOptions;
 use crate::log::format::{
-    Chain, FileHeader, FileId, HEADER, HeaderFound, RECORD, Record, RecordKind, SEALED, parse, u32_at,
+    AUTHORED, Chain, FileHeader, FileId, HEADER, HeaderFound, RECORD, Record, RecordKind, SEALED, parse,
+    u32_at,
 };
 use crate::seal::{self, Seal, SealError};
 use crate::state::{Scope, Snapshot};
@@ -81,9 +83,10 @@ impl Iterator for Backup {
             };
             let mut last = None;
             for entry in self.snapshot.list(bucket, Scope::All, self.after.as_ref()) {
+                let (flags, value) = author::with_author(entry.author.as_deref(), &entry.value);
                 let record = Record {
                     kind: RecordKind::Put,
-                    flags: 0,
+                    flags,
                     revision: entry.revision,
                     written: entry.written,
                     previous: Revision(0),
@@ -91,7 +94,7 @@ impl Iterator for Backup {
                     chain: self.chain,
                     bucket: bucket.as_str(),
                     path: &entry.key.path().0,
-                    value: &entry.value,
+                    value: &value,
                 };
                 self.chain = self.chain.after(record.encode(ID, &mut piece));
                 last = Some(entry.key.clone());
@@ -219,7 +222,7 @@ fn copy_checked(
             break;
         }
         let key = Key::from_path(record.bucket.into(), record.path);
-        let key = key.filter(|_| record.revision <= header.base && record.flags == 0);
+        let key = key.filter(|_| record.revision <= header.base && record.flags & !AUTHORED == 0);
         let key = key.ok_or(RestoreError::Damaged { offset: start })?;
         let sealed = match seal {
             Some(seal) if seal.seals(key.bucket()) => {
@@ -229,7 +232,7 @@ fn copy_checked(
             _ => None,
         };
         if let Some(sealed) = &sealed {
-            (record.flags, record.value) = (SEALED, sealed);
+            (record.flags, record.value) = (record.flags | SEALED, sealed);
         }
         written = written.after(record.encode(ID, &mut out));
         objects += 1;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::author::Author;
 use crate::key::{Key, Revision, Timestamp};
 
 /// An encoded object with a hole where its revision goes: the stored value is head, decimal revision, tail.
@@ -111,6 +112,8 @@ pub struct Entry {
     pub revision: Revision,
     /// When that was.
     pub written: Timestamp,
+    /// Who made it, where the writer said so.
+    pub author: Option<Author>,
     pub(crate) extracted: Extracted,
 }
 

@@ -29,6 +29,7 @@
 //!   to the end of that file. Before it, reads end with [`ReadError::Compacted`].
 //! - **Secrets.** Values of the buckets that [`LogOptions::seal`] names are encrypted on the disk, bound to their key
 //!   and revision.
+//! - **Authors.** A write may say who makes it; the log, the history and backups keep that beside the value.
 //! - **Formats.** Every file says its version; one that is newer is refused. The index is a copy that is made anew
 //!   whenever it does not fit. One process has the directory open at a time.
 //!
@@ -40,6 +41,8 @@ pub mod key;
 pub mod entry;
 
 pub mod write;
+
+pub(crate) mod author;
 
 pub mod state;
 
@@ -62,6 +65,7 @@ pub mod seal;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+pub use author::Author;
 pub use backup::{Backup, RestoreError, Restored, restore};
 pub use entry::{Entry, Event, EventKind, Extract, ExtractError, Extracted, Template, Term};
 pub use hub::Window;

@@ -38,7 +38,7 @@ impl Staged {
     }
 
     fn decide(&mut self, prepared: &Prepared, now: Timestamp) -> WriteResult {
-        let Prepared { write: Write { key, precondition, change }, extracted } = prepared;
+        let Prepared { write: Write { key, precondition, change, author }, extracted } = prepared;
         let current = self.state.get(key);
         let holds = match precondition {
             Precondition::None => true,
@@ -61,7 +61,8 @@ impl Staged {
             None => key.clone(),
         };
         let extracted = extracted.clone();
-        let entry = Arc::new(Entry { key, value: template.fill(revision), revision, written, extracted });
+        let (value, author) = (template.fill(revision), author.clone());
+        let entry = Arc::new(Entry { key, value, revision, written, author, extracted });
         let previous = match kind {
             EventKind::Put => self.state.put(entry.clone()),
             EventKind::Delete => self.state.remove(&entry.key),

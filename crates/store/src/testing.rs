@@ -56,7 +56,8 @@ pub fn object(text: &str) -> Template {
 
 /// A put without precondition.
 pub fn put(key: &Key, text: &str) -> Write {
-    Write { key: key.clone(), precondition: Precondition::None, change: Change::Put(object(text)) }
+    let change = Change::Put(object(text));
+    Write { key: key.clone(), precondition: Precondition::None, change, author: None }
 }
 
 /// A put that asks for something.
@@ -67,7 +68,7 @@ pub fn put_if(key: &Key, text: &str, precondition: Precondition) -> Write {
 /// A delete without precondition.
 pub fn delete(key: &Key, text: &str) -> Write {
     let change = Change::Delete { last: object(text) };
-    Write { key: key.clone(), precondition: Precondition::None, change }
+    Write { key: key.clone(), precondition: Precondition::None, change, author: None }
 }
 
 /// A deterministic clock: each look at it is a millisecond later.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::author::Author;
 use crate::entry::{Entry, ExtractError, Template};
 use crate::key::{Key, Revision};
 
@@ -45,6 +46,8 @@ pub struct Write {
     pub precondition: Precondition,
     /// What to do.
     pub change: Change,
+    /// Who does it, for the history.
+    pub author: Option<Author>,
 }
 
 /// Why a write did not happen. Except for [`WriteError::Unknown`] it has left no trace.

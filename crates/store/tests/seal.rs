@@ -106,3 +106,45 @@ async fn a_backup_is_plain_and_what_is_restored_from_it_is_sealed() {
     assert_eq!(copy.snapshot().get(&secret("x")).map(|entry| text(entry)), Some("hush"));
     copy.close().await;
 }
+
+#[tokio::test]
+async fn who_wrote_a_version_is_known_after_a_restart_and_a_restore() {
+    let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let options = log(from.path(), &from.path().join("keys"));
+    let by = |key: &Key, who: &str| store::Write { author: Some(who.into()), ..put(key, who) };
+    let keys = [secret("x"), pod("a/x")];
+    let store = open(&options).unwrap_or_else(|error| panic!("{error}"));
+    for who in ["alice", "bob"] {
+        for key in &keys {
+            must(&store, by(key, who)).await;
+        }
+    }
+    for key in &keys {
+        must(&store, put(key, "nobody")).await;
+        must(&store, by(key, "carol")).await;
+    }
+    let backup: Vec<u8> = store.snapshot().backup().flatten().collect();
+    store.close().await;
+    drop(store);
+    for whole in [true, false] {
+        if !whole {
+            std::fs::remove_dir_all(from.path().join("store/index")).expect("remove");
+        }
+        let store = open(&options).unwrap_or_else(|error| panic!("{error}"));
+        for key in &keys {
+            assert_eq!(store.snapshot().get(key).and_then(|entry| entry.author.as_deref()), Some("carol"));
+            let history = store.history(key).await.expect("history");
+            let who: Vec<_> = history.iter().map(|event| event.entry.author.as_deref()).collect();
+            assert_eq!(who, [Some("carol"), None, Some("bob"), Some("alice")]);
+        }
+        store.close().await;
+    }
+    let options = log(to.path(), &to.path().join("keys"));
+    store::restore(&options, &mut &backup[..], 0).expect("restored");
+    let copy = open(&options).unwrap_or_else(|error| panic!("{error}"));
+    for key in &keys {
+        let entry = copy.snapshot().get(key).cloned().expect("restored");
+        assert_eq!((entry.author.as_deref(), text(&entry)), (Some("carol"), "carol"));
+    }
+    copy.close().await;
+}

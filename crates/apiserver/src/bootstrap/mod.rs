@@ -207,6 +207,7 @@ impl Bootstrap {
                 ..UserInfo::default()
             },
             now: self.now,
+            at: None,
             user_agent: "apiserver".to_owned(),
         }
     }

@@ -88,7 +88,7 @@ impl Service {
         rotated.map_err(|error| ApiStatus::internal(ErrorChain(&error).to_string()))?;
         let mut objects = 0;
         for bucket in SEALED {
-            objects += self.pipeline.write_anew(&Bucket::from(bucket)).await?;
+            objects += self.pipeline.write_anew(context, &Bucket::from(bucket)).await?;
         }
         info!(objects, by = %context.user.name, "rotated the keys of Secrets");
         Ok(RotateKeysResponse { objects })
@@ -146,7 +146,8 @@ fn is_node_name(name: &str) -> bool {
 impl Cluster for Service {
     type BackupStream = Pin<Box<dyn Stream<Item = Result<BackupChunk, Status>> + Send>>;
 
-    async fn info(&self, _request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+    async fn info(&self, request: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
+        let asked = context(&request, &self.clock);
         let snapshot = self.pipeline.store().snapshot();
         let (oldest, since) = self.pipeline.store().reaches_back_to();
         let since = jiff::Timestamp::from_microsecond(since.0).unwrap_or_default();
@@ -154,7 +155,7 @@ impl Cluster for Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kubernetes_version: crate::KUBERNETES_VERSION.to_owned(),
             cluster_id: cluster_id(&snapshot),
-            revision: snapshot.revision().0,
+            revision: asked.at.unwrap_or(snapshot.revision().0),
             pod_network: POD_NETWORK.to_owned(),
             service_network: SERVICE_NETWORK.to_owned(),
             cluster_domain: CLUSTER_DOMAIN.to_owned(),

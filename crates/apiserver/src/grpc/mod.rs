@@ -1,9 +1,11 @@
 //! The gRPC contract of /proto as a second shell over the pipeline, with standard health checking and reflection.
 //!
-//! Read on: [`resources`] for objects, [`cluster`] for the cluster as a whole, [`convert`] for what messages mean.
+//! Read on: [`resources`] for objects, [`cluster`] for the cluster as a whole, [`history`] for
+//! what was, [`convert`] for what messages mean.
 
 mod cluster;
 mod convert;
+mod history;
 mod node;
 mod resources;
 
@@ -15,6 +17,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use rpc::v1::cluster_server::ClusterServer;
+use rpc::v1::history_server::HistoryServer;
 use rpc::v1::node_server::NodeServer;
 use rpc::v1::resources_server::ResourcesServer;
 use tonic_health::pb::health_server::HealthServer;
@@ -24,12 +27,15 @@ use tower::{Service, ServiceExt as _};
 
 use crate::authn;
 use crate::logs::Kubelets;
-use crate::pipeline::{Pipeline, RequestContext, UserInfo};
+use crate::pipeline::{Past, Pipeline, RequestContext, UserInfo};
 use crate::pki::Authority;
 use crate::serve::{App, Body, Encryption, Peer};
 
 /// The most bytes of a request's message: the body that REST takes, and some room around it.
 const MAX_REQUEST: usize = 4 * 1024 * 1024;
+
+/// The header of a request about the past: a moment, as REST has it in the path.
+const PAST: &str = "coxswain-at";
 
 type Boxed = BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>, Infallible>;
 
@@ -37,6 +43,7 @@ type Boxed = BoxCloneSyncService<Request<Incoming>, Response<tonic::body::Body>,
 pub(crate) struct Services {
     resources: Boxed,
     cluster: Boxed,
+    history: Boxed,
     node: Boxed,
     health: Boxed,
     reflection: Option<Boxed>,
@@ -65,6 +72,7 @@ impl Services {
         let resources =
             resources::Service::new(pipeline.clone(), context.clock.clone(), context.shutdown.clone());
         let cluster = cluster::Service::new(pipeline.clone(), authority, encryption, context.clock.clone());
+        let history = history::Service { pipeline: pipeline.clone(), clock: context.clock.clone() };
         let node = node::Service {
             pipeline: pipeline.clone(),
             kubelets: kubelets.clone(),
@@ -78,6 +86,7 @@ impl Services {
         Self {
             resources: boxed(ResourcesServer::new(resources).max_decoding_message_size(MAX_REQUEST)),
             cluster: boxed(ClusterServer::new(cluster)),
+            history: boxed(HistoryServer::new(history)),
             node: boxed(NodeServer::new(node)),
             // Whoever is answered at all is answered by a server that serves.
             health: boxed(HealthServer::new(HealthService::from_health_reporter(HealthReporter::new()))),
@@ -94,6 +103,7 @@ pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming
     let (service, public) = match service {
         "coxswain.v1.Resources" => (Some(&services.resources), false),
         "coxswain.v1.Node" => (Some(&services.node), false),
+        "coxswain.v1.History" => (Some(&services.history), false),
         "coxswain.v1.Cluster" => (Some(&services.cluster), false),
         "grpc.reflection.v1.ServerReflection" => (services.reflection.as_ref(), false),
         "grpc.health.v1.Health" => (Some(&services.health), true),
@@ -106,6 +116,13 @@ pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming
         Some(user) => drop(request.extensions_mut().insert(user.clone())),
         None if public => {}
         None => return failed(rpc::status::to_grpc(authn::unauthorized())),
+    }
+    if let Some(moment) = request.headers().get(PAST) {
+        let moment = moment.to_str().unwrap_or_default();
+        match app.pipeline.past(moment, app.clock.now()).await {
+            Ok(past) => drop(request.extensions_mut().insert(past)),
+            Err(status) => return failed(rpc::status::to_grpc(status)),
+        }
     }
     let answered = service.oneshot(request).await;
     let response = answered.unwrap_or_else(|never| match never {});
@@ -120,5 +137,11 @@ fn failed(status: tonic::Status) -> Response<Body> {
 fn context<T>(request: &tonic::Request<T>, clock: &SharedClock) -> RequestContext {
     let user = request.extensions().get::<UserInfo>().cloned().unwrap_or_else(authn::anonymous);
     let agent = request.metadata().get("user-agent").and_then(|agent| agent.to_str().ok());
-    RequestContext { user, now: clock.now(), user_agent: agent.unwrap_or_default().to_owned() }
+    let past = request.extensions().get::<Past>();
+    RequestContext {
+        user,
+        now: past.map_or_else(|| clock.now(), |past| past.time),
+        at: past.map(|past| past.revision),
+        user_agent: agent.unwrap_or_default().to_owned(),
+    }
 }

@@ -42,7 +42,8 @@ impl Pipeline {
                 let key = Key::new(&self.inner.buckets.pods, &binding.namespace, &binding.pod);
                 let planned = match snapshot.get(&key) {
                     None => Err(Status::not_found("", "pods", &binding.pod)),
-                    Some(entry) => bound(&pods, entry, binding, context.now).map(|pod| to_write(entry, &pod)),
+                    Some(entry) => bound(&pods, entry, binding, context.now)
+                        .map(|pod| Write { author: Some(self.author(context, "")), ..to_write(entry, &pod) }),
                 };
                 match planned {
                     Err(status) => results[place] = Some(Err(status)),
@@ -189,5 +190,6 @@ fn to_write(entry: &Entry, pod: &Value) -> Write {
         key: entry.key.clone(),
         precondition: Precondition::Revision(entry.revision),
         change: Change::Put(object::template(pod)),
+        author: None,
     }
 }

@@ -23,7 +23,7 @@ impl Pipeline {
     ) -> Answer<DeletedCollection> {
         self.allowed(context, "deletecollection", target)?;
         let selection = Selection::parse(target, &selected.label_selector, &selected.field_selector)?;
-        let page = self.page(target, &selection, selected).await?;
+        let page = self.page(target, &selection, selected, None).await?;
         for group in page.entries.chunks(GROUP) {
             self.delete_group(context, target, group, options).await?;
         }
@@ -43,7 +43,7 @@ impl Pipeline {
         for entry in group {
             delete::check_preconditions(def, entry, options)?;
             let plan = delete::plan(def, &object::stored(entry)?, options, context.now);
-            if let Some(write) = delete::to_write(entry, &plan) {
+            if let Some(write) = delete::to_write(entry, &plan, self.author(context, "")) {
                 planned.push((entry.key.clone(), plan));
                 writes.push(write);
             }
@@ -60,7 +60,7 @@ impl Pipeline {
                 Err(WriteError::PreconditionFailed { .. }) => {
                     let namespace = Some(key.namespace()).filter(|namespace| !namespace.is_empty());
                     let one = Target::object(def.clone(), namespace, key.name());
-                    match self.remove(context.now, &one, options).await {
+                    match self.remove(context, &one, options).await {
                         Err(status) if !status.is_not_found() => return Err(status),
                         _ => {}
                     }

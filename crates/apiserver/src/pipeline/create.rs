@@ -91,7 +91,7 @@ impl Pipeline {
                 metadata::of(&mut document)
                     .insert("name".to_owned(), self.inner.names.generate(prefix).into());
             }
-            match self.store_new(&snapshot, &storage, target, &mut document, options).await {
+            match self.store_new(context, &snapshot, &storage, target, &mut document, options).await {
                 Err(status) if status.is_already_exists() && prefix.is_some() => {
                     if last {
                         return Err(cannot_generate(status));
@@ -110,6 +110,7 @@ impl Pipeline {
 
     async fn store_new(
         &self,
+        context: &RequestContext,
         snapshot: &Snapshot,
         storage: &ResourceDef,
         target: &Target,
@@ -137,6 +138,7 @@ impl Pipeline {
             key,
             precondition: Precondition::Absent,
             change: Change::Put(object::template(document)),
+            author: Some(self.author(context, &options.field_manager)),
         };
         allocated.begin();
         match self.inner.store.write(write).await {

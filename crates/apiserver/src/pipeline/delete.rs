@@ -10,7 +10,7 @@ use api::registry::ResourceDef;
 use api::status::Status;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use store::{Change, Entry, Precondition, Write, WriteError};
+use store::{Author, Change, Entry, Precondition, Write, WriteError};
 
 use super::object::{self, finalizers, meta};
 use super::options::shortened;
@@ -46,13 +46,13 @@ impl Pipeline {
         if target.subresource.is_some() {
             return Err(object::method_not_allowed());
         }
-        self.remove(context.now, target, options).await
+        self.remove(context, target, options).await
     }
 
     /// Deletes without asking who wants it.
     pub(super) async fn remove(
         &self,
-        now: Timestamp,
+        context: &RequestContext,
         target: &Target,
         options: &DeleteOptions,
     ) -> Answer<Deleted> {
@@ -63,11 +63,11 @@ impl Pipeline {
             let entry = self.existing(&snapshot, target)?;
             check_preconditions(def, &entry, options)?;
             let old = object::stored(&entry)?;
-            let plan = plan(def, &old, options, now);
+            let plan = plan(def, &old, options, context.now);
             if options.dry_run || plan == Plan::Nothing {
                 return Ok(self.pretend(def, entry, plan));
             }
-            let Some(write) = to_write(&entry, &plan) else { continue };
+            let Some(write) = to_write(&entry, &plan, self.author(context, "")) else { continue };
             match self.inner.store.write(write).await {
                 Ok(written) => return self.deleted(def, written, &plan),
                 Err(WriteError::PreconditionFailed { current: None }) => {
@@ -115,13 +115,14 @@ impl Pipeline {
 }
 
 /// The write that a plan means for the state it was made from.
-pub(super) fn to_write(entry: &Entry, plan: &Plan) -> Option<Write> {
+pub(super) fn to_write(entry: &Entry, plan: &Plan, author: Author) -> Option<Write> {
     let change = match plan {
         Plan::Nothing => return None,
         Plan::Mark(value) => Change::Put(object::template(value)),
         Plan::Remove(last) => Change::Delete { last: object::template(last) },
     };
-    Some(Write { key: entry.key.clone(), precondition: Precondition::Revision(entry.revision), change })
+    let precondition = Precondition::Revision(entry.revision);
+    Some(Write { key: entry.key.clone(), precondition, change, author: Some(author) })
 }
 
 /// Decides what a deletion does. Pure.

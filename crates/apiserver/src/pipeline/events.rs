@@ -36,6 +36,7 @@ impl Pipeline {
                     key: entry.key.clone(),
                     precondition: Precondition::Revision(entry.revision),
                     change: Change::Delete { last: object::template(&object::stored(entry)?) },
+                    author: None,
                 });
             }
             let results = self.inner.store.write_all(writes).await;

@@ -53,6 +53,7 @@ impl Pipeline {
                 key: budget.key.clone(),
                 precondition: Precondition::Revision(budget.revision),
                 change: Change::Put(object::template(&charged)),
+                author: Some(self.author(context, &options.field_manager)),
             };
             match self.inner.store.write(write).await {
                 Ok(_) => break,
@@ -60,7 +61,7 @@ impl Pipeline {
                 Err(error) => return Err(object::write_failed(&error)),
             }
         }
-        self.remove(context.now, &pod_target, &delete).await?;
+        self.remove(context, &pod_target, &delete).await?;
         Ok(Written { object: object::of_value(&object::success(None, Some(201))), created: true })
     }
 

@@ -30,7 +30,7 @@ impl Pipeline {
     ) -> Answer<ListResult> {
         self.allowed(context, "list", target)?;
         let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
-        self.page(target, &selection, options).await
+        self.page(target, &selection, options, context.at).await
     }
 
     pub(super) async fn page(
@@ -38,8 +38,10 @@ impl Pipeline {
         target: &Target,
         selection: &Selection,
         options: &ListOptions,
+        at: Option<u64>,
     ) -> Answer<ListResult> {
-        let moment = moment(options)?;
+        // Of the past there is one state, whatever version a client that knows the present asks for.
+        let moment = at.map_or_else(|| moment(options), |at| Ok(Moment::Exact(at)))?;
         let (snapshot, after, consistent) = if options.continue_token.is_empty() {
             (self.snapshot_of(moment).await?, None, true)
         } else {
@@ -107,6 +109,18 @@ impl Pipeline {
                     Ok(present)
                 }
             }
+        }
+    }
+
+    /// The snapshot that a request reads.
+    pub(super) async fn snapshot_for(
+        &self,
+        context: &RequestContext,
+        resource_version: &str,
+    ) -> Answer<Snapshot> {
+        match context.at {
+            Some(at) => self.snapshot_of(Moment::Exact(at)).await,
+            None => self.snapshot_not_older(resource_version),
         }
     }
 

@@ -13,6 +13,7 @@
 //! is the time) except the watch stream's timers; [`Authorizer`] is asked in [`Pipeline::allowed`] and nowhere else.
 
 mod anew;
+mod author;
 mod authorize;
 mod bind;
 mod collection;
@@ -23,18 +24,21 @@ mod events;
 mod evict;
 mod extract;
 mod fields;
+mod history;
 mod list;
 mod metadata;
 mod names;
 mod object;
 mod options;
 mod parts;
+mod past;
 mod patch;
 mod review;
 mod rules;
 mod scale;
 mod selection;
 mod types;
+mod undelete;
 mod update;
 mod watch;
 
@@ -46,10 +50,14 @@ use store::{Bucket, Entry, Snapshot, Store};
 pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
 pub use events::EXPIRE_EVERY;
 pub use extract::extract;
+pub use history::{Difference, Version};
 pub use names::{Names, RandomNames};
 pub use object::{deprecation, render};
 pub use options::{dry_run, field_validation};
+pub use past::Past;
+pub(crate) use past::read_only;
 pub use types::*;
+pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
 use crate::kinds::Kinds;
@@ -77,6 +85,7 @@ struct Inner {
     kinds: Kinds,
     pods: Arc<ResourceDef>,
     buckets: Buckets,
+    authors: author::Authors,
 }
 
 /// The buckets that verbs look into beside the one that they are about.
@@ -99,7 +108,17 @@ impl Pipeline {
             events: Bucket::from("events"),
             budgets: Bucket::from("poddisruptionbudgets.policy"),
         };
-        Self { inner: Arc::new(Inner { store, authorizer, names, kinds, pods, buckets }) }
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                authorizer,
+                names,
+                kinds,
+                pods,
+                buckets,
+                authors: Default::default(),
+            }),
+        }
     }
 
     /// The store underneath.
@@ -120,7 +139,7 @@ impl Pipeline {
         options: &GetOptions,
     ) -> Answer<Object> {
         self.allowed(context, "get", target)?;
-        let snapshot = self.snapshot_not_older(&options.resource_version)?;
+        let snapshot = self.snapshot_for(context, &options.resource_version).await?;
         let entry = self.existing(&snapshot, target)?;
         match target.subresource {
             Some(Subresource::Scale) => scale::of_entry(&target.def, &entry),
@@ -130,6 +149,9 @@ impl Pipeline {
 
     /// Whether the resource has the verb and the user may use it; the Status that says no otherwise.
     pub fn allowed(&self, context: &RequestContext, verb: &str, target: &Target) -> Answer<()> {
+        if context.at.is_some() && !matches!(verb, "get" | "list") {
+            return Err(read_only());
+        }
         object::check_verb(target, verb)?;
         let attributes = Attributes {
             user: &context.user,
@@ -154,6 +176,9 @@ impl Pipeline {
     /// Where the kubelet of a pod listens, for logs, exec and the like; `verb` is `get` or `create`.
     pub fn pod_host(&self, context: &RequestContext, verb: &str, target: &Target) -> Answer<PodHost> {
         self.allowed(context, verb, target)?;
+        if context.at.is_some() {
+            return Err(read_only());
+        }
         let snapshot = self.inner.store.snapshot();
         let pod = self.existing(&snapshot, target)?;
         crate::kinds::pod::host(&snapshot, &pod)

@@ -31,8 +31,10 @@ pub struct UserInfo {
 pub struct RequestContext {
     /// Who asks.
     pub user: UserInfo,
-    /// When; every time stamp that the request causes.
+    /// When; every time stamp that the request causes. Of a request about the past, when that was.
     pub now: Timestamp,
+    /// The revision that a request about the past reads. Nothing is written then.
+    pub at: Option<u64>,
     /// The part before the first slash names the field manager where the request does not.
     pub user_agent: String,
 }

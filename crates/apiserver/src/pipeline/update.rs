@@ -199,7 +199,7 @@ impl Pipeline {
             shown.warnings = warnings;
             return Ok(Some(Written { object: shown, created: false }));
         }
-        let Some(entry) = self.write_change(&storage, entry, new, old).await? else { return Ok(None) };
+        let Some(entry) = self.write_change(edit, &storage, entry, new, old).await? else { return Ok(None) };
         let mut written = object::of_entry(def, entry)?;
         written.warnings = warnings;
         Ok(Some(Written { object: written, created: false }))
@@ -209,6 +209,7 @@ impl Pipeline {
     /// another change came between.
     async fn write_change(
         &self,
+        edit: &Edit<'_>,
         storage: &ResourceDef,
         entry: &Entry,
         mut new: Value,
@@ -221,7 +222,8 @@ impl Pipeline {
         let template = object::template(&new);
         let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
         allocated.begin();
-        match self.inner.store.write(Write { key, precondition, change }).await {
+        let author = Some(self.author(edit.context, &edit.options.field_manager));
+        match self.inner.store.write(Write { key, precondition, change, author }).await {
             Ok(entry) => {
                 allocated.keep();
                 if gone {

@@ -14,6 +14,7 @@ mod documents;
 mod list;
 mod negotiate;
 mod openapi;
+mod past;
 mod protobuf;
 mod query;
 mod read;
@@ -35,7 +36,7 @@ use self::query::Query;
 use self::route::{ResourcePath, Route};
 use crate::authn;
 use crate::metrics::Labels;
-use crate::pipeline::{RequestContext, Subresource, Target, deprecation};
+use crate::pipeline::{RequestContext, Subresource, Target, deprecation, read_only};
 use crate::serve::{App, Body, Peer};
 
 /// Names a request in logs; sent back, so that a user can be found in them.
@@ -74,11 +75,12 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
 /// Answers a request. What goes wrong is an answer too.
 pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
+    let moment = past::split(&mut head);
     let audit_id = audit_id(&head.headers);
     let mut labels = Labels::default();
     let mut streams = false;
-    let answered = dispatch(app, peer, &head, body, &mut labels, &mut streams).await;
+    let answered = dispatch(app, peer, &head, moment.as_deref(), body, &mut labels, &mut streams).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(Refusal::Status(status)) => answer::status(&head, &status),
@@ -123,6 +125,7 @@ async fn dispatch(
     app: &App,
     peer: &Peer,
     head: &Parts,
+    moment: Option<&str>,
     body: Incoming,
     labels: &mut Labels,
     streams: &mut bool,
@@ -137,7 +140,14 @@ async fn dispatch(
     }
     let sender = peer.user.clone().ok_or_else(authn::unauthorized)?;
     let user = authn::acting(sender, &head.headers)?;
-    let context = app.context(user, text(&head.headers, &header::USER_AGENT));
+    let mut context = app.context(user, text(&head.headers, &header::USER_AGENT));
+    if let Some(moment) = moment {
+        if !matches!(head.method, Method::GET | Method::HEAD) {
+            return Err(read_only().into());
+        }
+        let past = app.pipeline.past(moment, context.now).await?;
+        (context.at, context.now) = (Some(past.revision), past.time);
+    }
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let call = Call { app, head, query, context };
     match route {

@@ -70,6 +70,6 @@ impl App {
 
     /// The context of a request that begins now.
     pub(crate) fn context(&self, user: UserInfo, user_agent: &str) -> RequestContext {
-        RequestContext { user, now: self.clock.now(), user_agent: user_agent.to_owned() }
+        RequestContext { user, now: self.clock.now(), at: None, user_agent: user_agent.to_owned() }
     }
 }

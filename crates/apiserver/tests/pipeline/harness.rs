@@ -91,6 +91,7 @@ impl Server {
                 ..UserInfo::default()
             },
             now: "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time"),
+            at: None,
             user_agent: "test/1.0".to_owned(),
         };
         Self { pipeline, context }

@@ -1,6 +1,7 @@
 //! A whole server, asked over real TLS: what REST and gRPC promise beside what the pipeline does.
 
 mod grpc;
+mod history;
 mod logs;
 mod rest;
 mod storage;

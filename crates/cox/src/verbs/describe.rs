@@ -11,7 +11,7 @@ use crate::error::CoxError;
 use crate::output::{Out, columns};
 
 pub(crate) async fn describe(global: &Global, args: &DescribeArgs, out: &mut Out) -> Result<(), CoxError> {
-    let session = Session::open(global)?;
+    let session = Session::open_at(global, args.at.as_deref())?;
     let mut first = true;
     for target in parse(&args.objects.objects)? {
         let (api, namespace) = (target.api(&session.client), target.namespace(&session.namespace));

@@ -12,7 +12,7 @@ use crate::error::CoxError;
 use crate::output::Out;
 
 pub(crate) async fn get(global: &Global, args: &GetArgs, out: &mut Out) -> Result<(), CoxError> {
-    let session = Session::open(global)?;
+    let session = Session::open_at(global, args.at.as_deref())?;
     let targets = parse(&args.objects.objects)?;
     let namespace = if args.all_namespaces { String::new() } else { session.namespace.clone() };
     let question = Question { session: &session, namespace: &namespace, args };

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::author;
 use crate::disk::{File, is_full, write_full};
 use crate::entry::{Entry, Event, EventKind};
 use crate::hub::Hub;
@@ -371,16 +372,17 @@ impl Appender {
 
     /// The value as it stands in the record, and the flag that says how.
     fn value<'a>(&self, event: &'a Event) -> Result<(u8, Cow<'a, [u8]>), AppendError> {
-        let Entry { key, value, revision, .. } = &*event.entry;
+        let Entry { key, value, revision, author, .. } = &*event.entry;
+        let (flags, value) = author::with_author(author.as_deref(), value);
         match &self.seal {
             Some(seal) if seal.seals(key.bucket()) => {
                 let context = seal::context(key.bucket().as_str(), &key.path().0, *revision);
-                let sealed = seal.seal(&context, value);
+                let sealed = seal.seal(&context, &value);
                 // A disk that takes no more secrets is as good as one that takes nothing.
                 let sealed = sealed.map_err(|error| AppendError::Broken(error.to_string().into()))?;
-                Ok((SEALED, Cow::Owned(sealed)))
+                Ok((flags | SEALED, Cow::Owned(sealed)))
             }
-            _ => Ok((0, Cow::Borrowed(value))),
+            _ => Ok((flags, value)),
         }
     }
 

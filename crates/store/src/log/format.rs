@@ -19,7 +19,7 @@
 use crate::key::{Revision, Timestamp};
 
 /// The format that this build writes, and the newest that it reads.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// Size of a file's header. One sector, so that it is whole or not there.
 pub(crate) const HEADER: u64 = 512;
@@ -176,6 +176,9 @@ impl RecordKind {
 
 /// The value is encrypted.
 pub(crate) const SEALED: u8 = 1;
+
+/// The value begins with who wrote it: a byte of length, and a text.
+pub(crate) const AUTHORED: u8 = 2;
 
 /// A record, its texts borrowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -370,11 +373,11 @@ mod tests {
             assert_eq!(FileHeader::decode(&bytes, id), HeaderFound::Nothing, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
         }
-        bytes[8] = 2;
+        bytes[8] = 3;
         let end = bytes.len() - 4;
         let crc = crc32c::crc32c(&bytes[..end]);
         bytes[end..].copy_from_slice(&crc.to_le_bytes());
-        assert_eq!(FileHeader::decode(&bytes, id), HeaderFound::Newer(2));
+        assert_eq!(FileHeader::decode(&bytes, id), HeaderFound::Newer(3));
     }
 
     #[test]

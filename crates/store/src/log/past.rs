@@ -236,13 +236,14 @@ fn entry(
     extract: &Extract,
     options: &LogOptions,
 ) -> Result<Arc<Entry>, ReadError> {
-    let value = open_value(record, options.seal.as_ref())
+    let (author, value) = open_value(record, options.seal.as_ref())
         .map_err(|error| failed(format!("{key}@{} cannot be decrypted: {error}", record.revision)))?;
     let extracted = extract(&key, &value).unwrap_or_else(|reason| {
         tracing::error!(%key, %reason, "a stored value is not understood");
         Extracted::nothing()
     });
-    Ok(Arc::new(Entry { key, value, revision: record.revision, written: record.written, extracted }))
+    let (revision, written) = (record.revision, record.written);
+    Ok(Arc::new(Entry { key, value, revision, written, author, extracted }))
 }
 
 /// Reads old events of a scope, in order, some at a time.

@@ -9,7 +9,7 @@
 //!
 //! Read on: [`crate::log::committer`] for what goes on from here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use crate::author::{self, Author};
 use crate::disk::{Disk, Open, read_full, write_full};
 use crate::entry::{Entry, Extract, Extracted};
 use crate::key::{Key, Revision, Timestamp};
@@ -104,8 +105,8 @@ struct Latest {
     written: Timestamp,
     /// None when the key was deleted.
     value: Option<Bytes>,
-    /// The value is as it stands in the record.
-    sealed: bool,
+    /// How the value stands in the record.
+    flags: u8,
     place: Place,
 }
 
@@ -171,9 +172,9 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), OpenError> {
                 said.and_then(|said| said.strip_prefix("coxswain store format ")?.parse::<u32>().ok());
             match found {
                 Some(found) if found > VERSION => return Err(OpenError::NewerFormat { file: path, found }),
-                Some(_) => return Ok(()),
-                // Power went while it was made.
-                None => drop(file),
+                Some(VERSION) => return Ok(()),
+                // An older build wrote it, or power went while it was made.
+                Some(_) | None => drop(file),
             }
             disk.remove(&path).map_err(failed("remove", &path))?;
         }
@@ -436,7 +437,7 @@ impl Log {
                 revision: record.revision,
                 written: record.written,
                 value: Some(value),
-                sealed: record.flags & SEALED != 0,
+                flags: record.flags,
                 place: version.place,
             };
             self.latest.insert(key, latest);
@@ -605,8 +606,8 @@ impl Log {
         let newer = self.latest.get(&key).is_none_or(|latest| latest.revision <= record.revision);
         if newer {
             let value = (record.kind == RecordKind::Put).then(|| Bytes::copy_from_slice(record.value));
-            let sealed = record.flags & SEALED != 0;
-            let latest = Latest { revision: record.revision, written: record.written, value, sealed, place };
+            let (revision, written, flags) = (record.revision, record.written, record.flags);
+            let latest = Latest { revision, written, value, flags, place };
             self.latest.insert(key, latest);
         }
     }
@@ -621,14 +622,17 @@ impl Log {
     }
 }
 
-/// The value of a record, as it stands there or opened.
-pub(crate) fn open_value(record: &Record<'_>, seal: Option<&Arc<dyn Seal>>) -> Result<Bytes, SealError> {
+/// Author and value of a record, as they stand there or opened.
+pub(crate) fn open_value(
+    record: &Record<'_>,
+    seal: Option<&Arc<dyn Seal>>,
+) -> Result<(Option<Author>, Bytes), SealError> {
     if record.flags & SEALED == 0 {
-        return Ok(Bytes::copy_from_slice(record.value));
+        return Ok(author::split(record.flags, Bytes::copy_from_slice(record.value)));
     }
     let context = seal::context(record.bucket, record.path, record.revision);
     let opened = seal.ok_or(SealError::NoKey)?.open(&context, record.value)?;
-    Ok(opened.into())
+    Ok(author::split(record.flags, opened.into()))
 }
 
 /// Builds the maps. Values are opened and headers read on all cores: that is most of the work.
@@ -643,7 +647,8 @@ fn build_state(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = live.len().div_ceil(threads).max(1000);
     let load = |part: &[(Key, Latest)]| -> Result<Vec<Arc<Entry>>, OpenError> {
-        part.iter().map(|(key, latest)| load_entry(key, latest, extract, seal)).collect()
+        let mut authors = HashSet::new();
+        part.iter().map(|(key, latest)| load_entry(key, latest, extract, seal, &mut authors)).collect()
     };
     let parts: Vec<_> = std::thread::scope(|scope| {
         let parts: Vec<_> = live.chunks(share).map(|part| scope.spawn(move || load(part))).collect();
@@ -664,17 +669,27 @@ fn load_entry(
     latest: &Latest,
     extract: &Extract,
     seal: Option<&Arc<dyn Seal>>,
+    authors: &mut HashSet<Author>,
 ) -> Result<Arc<Entry>, OpenError> {
     let mut value = latest.value.clone().unwrap_or_default();
-    if latest.sealed {
+    if latest.flags & SEALED != 0 {
         let context = seal::context(key.bucket().as_str(), &key.path().0, latest.revision);
         let opened = seal.ok_or(SealError::NoKey).and_then(|seal| seal.open(&context, &value));
         value = opened.map_err(|source| OpenError::Sealed { key: key.clone(), source })?.into();
     }
+    let (author, value) = author::split(latest.flags, value);
+    let author = author.map(|author| match authors.get(&author) {
+        // One copy of each in memory: there are few.
+        Some(known) => known.clone(),
+        None => {
+            authors.insert(author.clone());
+            author
+        }
+    });
     let extracted = extract(key, &value).unwrap_or_else(|reason| {
         tracing::error!(%key, %reason, "a stored value is not understood");
         Extracted::nothing()
     });
     let (revision, written) = (latest.revision, latest.written);
-    Ok(Arc::new(Entry { key: key.clone(), value, revision, written, extracted }))
+    Ok(Arc::new(Entry { key: key.clone(), value, revision, written, author, extracted }))
 }

@@ -80,7 +80,7 @@ pub async fn preconditions_hold(store: Store) {
     let two = must(&store, put_if(&key, "two", Precondition::Revision(one))).await;
     assert_eq!(two, one.next(), "failed writes take no revision");
     let change = Change::Delete { last: object("two") };
-    must(&store, Write { key, precondition: Precondition::Revision(two), change }).await;
+    must(&store, Write { key, precondition: Precondition::Revision(two), change, author: None }).await;
 }
 
 /// Writes of one group see each other in order, and one that fails does not stop the others.

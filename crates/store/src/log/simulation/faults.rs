@@ -161,9 +161,13 @@ fn a_newer_format_is_refused_by_name() {
     disk.kill();
     let path = options(&disk).dir.join("FORMAT");
     let text = disk.content(&path).expect("there");
-    // '1' is 0x31 and '3' is 0x33.
-    let digit = text.iter().position(|byte| *byte == b'1').expect("the version") as u64;
+    // '2' is 0x32, '0' is 0x30 and '3' is 0x33.
+    let digit = text.iter().position(|byte| *byte == b'2').expect("the version") as u64;
     disk.flip(&path, digit * 8 + 1);
+    drop(Driven::open(&disk).unwrap_or_else(|error| panic!("an older format opens: {error}")));
+    disk.kill();
+    assert_eq!(disk.content(&path), Some(text), "and is this one from then on");
+    disk.flip(&path, digit * 8);
     match Driven::open(&disk) {
         Err(OpenError::NewerFormat { file, found: 3 }) => assert_eq!(file, path),
         Err(error) => panic!("{error}"),
