@@ -1,6 +1,6 @@
 //! The server as a whole: what is opened at the start, in which order, and what is closed at the end.
 //!
-//! Read on: [`listener`] for connections, [`app`] for what handlers share, [`encryption`] for Secrets on the disk.
+//! Read on: [`listener`] for connections, [`app`] for what handlers share, [`mod@encryption`] for Secrets on the disk.
 
 mod app;
 mod encryption;

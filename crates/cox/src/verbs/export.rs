@@ -110,7 +110,8 @@ fn portable(bucket: &str, mut object: Value) -> Option<Value> {
         ("configmaps", _, "kube-root-ca.crt")
         | ("configmaps", "kube-system", "extension-apiserver-authentication")
         | ("serviceaccounts", _, "default")
-        | ("services", "default", "kubernetes") => true,
+        | ("services", "default", "kubernetes")
+        | ("servicecidrs.networking.k8s.io", _, "kubernetes") => true,
         ("priorityclasses.scheduling.k8s.io", _, name) => name.starts_with("system-"),
         _ => {
             text("/metadata/labels/kubernetes.io~1bootstrapping") == "rbac-defaults"
