@@ -37,11 +37,14 @@ impl Host {
         Ok(host)
     }
 
-    /// Ends the cluster and the engine.
+    /// Ends the cluster and the engine, and the cluster once more: what is gone already needs no engine to go.
     pub async fn end(self) -> Result<()> {
         let down = self.cox(&["down"], "").await?.ok();
         self.engine.end().await?;
-        down.map(drop)
+        down?;
+        self.cox(&["down", "--purge"], "").await?.ok()?;
+        anyhow::ensure!(!self.data_dir().exists(), "the data is there after it was purged");
+        Ok(())
     }
 
     /// `cox up` with this host's settings.

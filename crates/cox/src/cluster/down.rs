@@ -19,8 +19,14 @@ pub(crate) async fn down(global: &Global, args: &DownArgs, out: &mut Out) -> Res
     let mut failed = Vec::new();
     for node in std::fs::read_dir(&nodes).into_iter().flatten().flatten() {
         for cleanup in daemons::cleanups(&node.path()) {
-            let Err(why) = run(cleanup.program.as_ref(), &cleanup.arguments).await else { continue };
-            failed.push(format!("{}: {why}", cleanup.name));
+            match run(cleanup.program.as_ref(), &cleanup.arguments).await {
+                // Done: a second `cox down` has nothing to do, and needs no engine for it.
+                Ok(()) => {
+                    let file = node.path().join(format!("{}.args", cleanup.name));
+                    std::fs::remove_file(&file).map_err(CoxError::file("remove", &file))?;
+                }
+                Err(why) => failed.push(format!("{}: {why}", cleanup.name)),
+            }
         }
     }
     if !failed.is_empty() {

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kubelet", &["api", "client", "component", "rpc"]),
     ("cluster", &["api", "apiserver", "client", "component", "controllers", "scheduler"]),
     ("e2e", &["client", "component"]),
+    ("measure", &["client", "component", "e2e"]),
     ("tidy", &[]),
 ];
 
