@@ -3,7 +3,8 @@
 //! ```text
 //! accept (serve) ─ TLS ─ who is it (authn) ─┬─ application/grpc ──> grpc ──┐
 //!                                           └─ everything else ──> rest ──┴─> pipeline ─> store
-//!                              rest ─> discovery, openapi, table (how people see objects), logs (from kubelets)
+//!                              rest ─> discovery, openapi, table (how people see objects)
+//!                                        logs, streams (exec and the like, from kubelets)
 //! ```
 //!
 //! Tasks: one accept loop, one for each connection (and for each HTTP/2 stream), one for maintenance. All of them
@@ -24,6 +25,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod rest;
+mod streams;
 mod table;
 mod view;
 

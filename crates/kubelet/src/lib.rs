@@ -6,8 +6,9 @@
 //! cni        the pod network                    container  from spec to container (pure)
 //! volumes    files for containers               probe      liveness, readiness, startup
 //! workers    a pod at a time: observe, decide, act, report
-//! node       the node's own objects             server     logs, for the apiserver
-//! run        wires it all together              cleanup    takes it all away
+//! node       the node's own objects             server     what the apiserver may ask
+//! streams    exec, attach, port-forward         cleanup    takes it all away
+//! run        wires it all together
 //! ```
 //! The kubelet keeps nothing that matters in memory: pods are found again by the labels of their containers, so that
 //! it may be killed at any moment.
@@ -25,6 +26,7 @@ mod run;
 pub mod runtime;
 mod server;
 pub mod status;
+mod streams;
 mod volumes;
 pub mod workers;
 

@@ -118,8 +118,12 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     reporter.start(&shutdown);
     configure_network(&client, &config.node_name, &runtime, &readiness, &queue, &pods, &shutdown);
 
-    let service =
-        NodeService { runtime: Arc::clone(&runtime), pods: pods.clone(), clock: Arc::clone(&context.clock) };
+    let service = NodeService {
+        runtime: Arc::clone(&runtime),
+        pods: pods.clone(),
+        clock: Arc::clone(&context.clock),
+        shutdown: shutdown.clone(),
+    };
     server::serve(service, &config.keys, listener, &shutdown)?;
 
     let listener = ProbeListener { queue: queue.clone(), pods: pods.clone(), control: Arc::clone(&control) };

@@ -1,6 +1,7 @@
-//! The gRPC service of a node, for the apiserver only: logs.
+//! The gRPC service of a node, for the apiserver only: logs, and what [`crate::streams`] does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::status::Status;
 use bytes::Bytes;
@@ -10,19 +11,33 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 use rpc::status::to_grpc;
-use rpc::v1::LogsChunk;
 use rpc::v1::node_server::{Node, NodeServer};
+use rpc::v1::{ContainerInput, LogsChunk, PortForwardRequest};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
-use tonic::{Request, Response};
+use tonic::{Request, Response, Streaming};
 use tracing::error;
 
 use crate::pod::Pod;
 use crate::runtime::{LogOptions, Runtime, RuntimePod};
+use crate::streams::{self, ContainerOutputs, PortOutputs, Verb};
 
 /// Whom the kubelet serves: the apiserver's client certificate.
 const ONLY_CLIENT: &str = "kube-apiserver-kubelet-client";
+
+/// How much of one call may be on its way to us.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// How much of all calls of a connection together: so much that a call that nobody reads never holds up the others.
+const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
+
+/// How many calls there may be on one connection: each connection to a forwarded port is one.
+const MAX_CALLS: u32 = 4096;
+
+/// How often a silent apiserver is asked whether it is still there, and how long it may take to say so.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 
 /// The keys of the server.
 pub struct Keys {
@@ -42,6 +57,8 @@ pub struct NodeService {
     pub pods: Store<Pod>,
     /// The time, for `sinceSeconds`.
     pub clock: SharedClock,
+    /// Ends what flows.
+    pub shutdown: Shutdown,
 }
 
 /// Serves on a listener until shutdown.
@@ -58,8 +75,15 @@ pub fn serve(
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(rpc::FILE_DESCRIPTOR_SET)
         .build_v1();
-    let router =
-        Server::builder().tls_config(tls)?.add_service(health_service).add_optional_service(reflection.ok());
+    let router = Server::builder()
+        .tls_config(tls)?
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(MAX_CALLS)
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PONG_WITHIN))
+        .add_service(health_service)
+        .add_optional_service(reflection.ok());
     let router = router.add_service(NodeServer::with_interceptor(service, only_the_apiserver));
     let stop = shutdown.clone();
     spawn(shutdown, "node-server", async move {
@@ -88,10 +112,13 @@ fn only_the_apiserver(request: Request<()>) -> Result<Request<()>, tonic::Status
 #[tonic::async_trait]
 impl Node for NodeService {
     type LogsStream = BoxStream<'static, Result<LogsChunk, tonic::Status>>;
+    type ExecStream = ContainerOutputs;
+    type AttachStream = ContainerOutputs;
+    type PortForwardStream = PortOutputs;
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, tonic::Status> {
         let request = request.into_inner();
-        let pod = self.find(&request).map_err(to_grpc)?;
+        let pod = self.find(&request.namespace, &request.pod, &request.pod_uid).map_err(to_grpc)?;
         let runtime =
             self.runtime.pod(&pod.metadata.uid).await.map_err(|error| to_grpc(Status::internal(error)))?;
         let id = container(&request, &runtime).map_err(to_grpc)?;
@@ -102,14 +129,51 @@ impl Node for NodeService {
             limited(log.map(|chunk| chunk.map_err(|error| to_grpc(Status::internal(error)))).boxed(), limit);
         Ok(Response::new(chunks.map(|chunk| chunk.map(|data| LogsChunk { data })).boxed()))
     }
+
+    async fn exec(
+        &self,
+        request: Request<Streaming<ContainerInput>>,
+    ) -> Result<Response<ContainerOutputs>, tonic::Status> {
+        self.open(Verb::Exec, request.into_inner()).await.map(Response::new).map_err(to_grpc)
+    }
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<ContainerInput>>,
+    ) -> Result<Response<ContainerOutputs>, tonic::Status> {
+        self.open(Verb::Attach, request.into_inner()).await.map(Response::new).map_err(to_grpc)
+    }
+
+    async fn port_forward(
+        &self,
+        request: Request<Streaming<PortForwardRequest>>,
+    ) -> Result<Response<PortOutputs>, tonic::Status> {
+        self.forward(request.into_inner()).await.map(Response::new).map_err(to_grpc)
+    }
 }
 
 impl NodeService {
-    fn find(&self, request: &LogsRequest) -> Result<Arc<Pod>, Status> {
-        let name = api::gvk::NamespacedName::new(&*request.namespace, &*request.pod);
-        let is_wanted = |pod: &Arc<Pod>| request.pod_uid.is_empty() || pod.metadata.uid == request.pod_uid;
-        let found = self.pods.get(&name).filter(is_wanted);
-        found.ok_or_else(|| Status::not_found("", "pods", &request.pod))
+    fn find(&self, namespace: &str, name: &str, uid: &str) -> Result<Arc<Pod>, Status> {
+        let key = api::gvk::NamespacedName::new(namespace, name);
+        let is_wanted = |pod: &Arc<Pod>| uid.is_empty() || pod.metadata.uid == uid;
+        let found = self.pods.get(&key).filter(is_wanted);
+        found.ok_or_else(|| Status::not_found("", "pods", name))
+    }
+
+    async fn open(
+        &self,
+        verb: Verb,
+        mut requests: Streaming<ContainerInput>,
+    ) -> Result<ContainerOutputs, Status> {
+        let open = streams::first(&mut requests).await?;
+        let pod = self.find(&open.namespace, &open.pod, &open.pod_uid)?;
+        streams::open(&*self.runtime, &pod, verb, open, requests, &self.shutdown).await
+    }
+
+    async fn forward(&self, mut requests: Streaming<PortForwardRequest>) -> Result<PortOutputs, Status> {
+        let open = streams::first_of_port(&mut requests).await?;
+        let pod = self.find(&open.namespace, &open.pod, &open.pod_uid)?;
+        streams::forward(&*self.runtime, &pod, open.port, requests, &self.shutdown).await
     }
 }
 

@@ -9,17 +9,24 @@ use component::ErrorChain;
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use rpc::v1::node_client::NodeClient;
-use rpc::v1::{LogsChunk, LogsRequest};
+use rpc::v1::{ContainerInput, ContainerOutput, LogsChunk, LogsRequest, PortForwardData, PortForwardRequest};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::pipeline::PodHost;
 use crate::pki::Pki;
+use crate::streams::{Answers, Verb};
 
 /// How long connecting to a kubelet may take.
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// How often a silent connection is tried, so that a log that is followed ends when its node is gone.
 const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// How much of one call may be on its way to us.
+const STREAM_WINDOW: u32 = 256 * 1024;
+
+/// How much of all calls of a connection together: so much that a call that nobody reads never holds up the others.
+const CONNECTION_WINDOW: u32 = 1024 * 1024 * 1024;
 
 /// How many connections are kept; all are dropped when there are more, and made again as needed.
 const MOST: usize = 1024;
@@ -72,6 +79,31 @@ impl Kubelets {
         }
     }
 
+    /// Runs a command, or joins a process.
+    pub(crate) async fn process(
+        &self,
+        host: &PodHost,
+        verb: Verb,
+        requests: impl Stream<Item = ContainerInput> + Send + 'static,
+    ) -> Result<Answers<ContainerOutput>, Status> {
+        let mut client = NodeClient::new(self.channel(host)?);
+        let answer = match verb {
+            Verb::Exec => client.exec(requests).await,
+            Verb::Attach => client.attach(requests).await,
+        };
+        answer.map(|answer| answer.into_inner().boxed()).map_err(|status| told(host, &status))
+    }
+
+    /// Connects to a port.
+    pub(crate) async fn port(
+        &self,
+        host: &PodHost,
+        requests: impl Stream<Item = PortForwardRequest> + Send + 'static,
+    ) -> Result<Answers<PortForwardData>, Status> {
+        let answer = NodeClient::new(self.channel(host)?).port_forward(requests).await;
+        answer.map(|answer| answer.into_inner().boxed()).map_err(|status| told(host, &status))
+    }
+
     fn channel(&self, host: &PodHost) -> Result<Channel, Status> {
         let key = (host.node.clone(), host.address.clone(), host.port);
         let mut state = self.0.lock();
@@ -92,6 +124,8 @@ impl Kubelets {
             .map_err(|error| Status::internal(ErrorChain(&error)))?
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(PING_EVERY)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_lazy();
         if state.channels.len() >= MOST {
             state.channels.clear();

@@ -16,6 +16,7 @@ use rpc::v1::LogsRequest;
 use store::{Bucket, Key};
 
 pub(crate) use kubelets::{Chunks, Kubelets};
+pub(crate) use request::{Pod, container};
 
 use crate::metrics::Going;
 use crate::pipeline::{Pipeline, RequestContext, Target};

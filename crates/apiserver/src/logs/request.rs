@@ -10,9 +10,28 @@ use crate::pipeline::Target;
 /// What is needed of a pod.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Pod {
+pub(crate) struct Pod {
     metadata: Metadata,
     pub(super) spec: Spec,
+    status: PodStatus,
+}
+
+impl Pod {
+    /// Its uid.
+    pub(crate) fn uid(&self) -> &str {
+        &self.metadata.uid
+    }
+
+    /// How far it is, as `Running`.
+    pub(crate) fn phase(&self) -> &str {
+        &self.status.phase
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodStatus {
+    phase: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -111,8 +130,9 @@ fn validate(request: &LogsRequest) -> Result<(), Status> {
     if errors.is_empty() { Ok(()) } else { Err(invalid_kind("", "PodLogOptions", &request.pod, &errors)) }
 }
 
-fn container(wanted: &str, pod: &Pod) -> Result<String, Status> {
-    let Pod { metadata, spec } = pod;
+/// The container that is meant: the only one, where none is named.
+pub(crate) fn container(wanted: &str, pod: &Pod) -> Result<String, Status> {
+    let Pod { metadata, spec, .. } = pod;
     let name = &metadata.name;
     let joined = |containers: &[Container]| {
         containers.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(" ")
@@ -151,6 +171,7 @@ mod tests {
         Pod {
             metadata: Metadata { name: "p".to_owned(), uid: "u".to_owned() },
             spec: Spec { containers: named(containers), init_containers: named(init), ..Spec::default() },
+            ..Pod::default()
         }
     }
 

@@ -253,9 +253,12 @@ async fn resource(
         }
         Verb::Connect => {
             *streams = true;
-            crate::logs::log(call.app, &call.context, &target, call.query.pairs())
-                .await
-                .map_err(Refusal::from)
+            let (app, context, query) = (call.app, &call.context, call.query.pairs());
+            let connected = match target.subresource {
+                Some(Subresource::Log) => crate::logs::log(app, context, &target, query).await,
+                _ => crate::streams::connect(app, context, &target, call.head, query).await,
+            };
+            connected.map_err(Refusal::from)
         }
         other => {
             let _going = call.app.requests.begin(other.mutates()).ok_or_else(too_many_requests)?;
@@ -292,9 +295,7 @@ fn target(def: &Arc<ResourceDef>, path: &ResourcePath) -> Result<Target, Status>
         Some(name) => {
             def.subresource(name).ok_or_else(not_found)?;
             let part = Subresource::parse(name).ok_or_else(not_found)?;
-            if let Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy =
-                part
-            {
+            if part == Subresource::Proxy {
                 let why = format!("{} of {} is not served yet", part.as_str(), def.plural);
                 return Err(Status::failure(Reason::MethodNotAllowed, why).with_details(Details::default()));
             }
@@ -308,6 +309,11 @@ fn verb(call: &Call<'_>, def: &ResourceDef, path: &ResourcePath, target: &Target
     let method = &call.head.method;
     let verb = match (method, &target.name, target.subresource) {
         (&Method::GET, Some(_), Some(Subresource::Log)) => Verb::Connect,
+        (
+            &Method::GET | &Method::POST,
+            Some(_),
+            Some(Subresource::Exec | Subresource::Attach | Subresource::PortForward),
+        ) => Verb::Connect,
         (&Method::GET | &Method::HEAD, Some(_), Some(_)) => Verb::Get,
         (&Method::GET | &Method::HEAD, Some(_), None) if path.watch => Verb::Watch,
         (&Method::GET | &Method::HEAD, Some(_), None) => Verb::Get,

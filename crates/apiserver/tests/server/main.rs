@@ -2,9 +2,11 @@
 
 mod grpc;
 mod history;
+mod kubelet;
 mod logs;
 mod rest;
 mod storage;
+mod streams;
 mod tls;
 mod watch;
 
@@ -19,6 +21,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 /// An answer.
@@ -60,15 +63,20 @@ impl Asker {
         assert!(self.server.stop().await, "every task ends");
     }
 
-    /// Sends a request on a connection of its own.
-    async fn open(&self, identity: Option<&Identity>, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    /// A connection that speaks HTTP/1.1.
+    async fn connect(&self, identity: Option<&Identity>) -> TlsStream<TcpStream> {
         let mut config = component::tls::client_config(&self.server.admin().certificate_authority, identity)
             .expect("a configuration");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let stream = TcpStream::connect(self.server.address()).await.expect("a connection");
         let name = "kubernetes.default.svc".try_into().expect("a name");
         let connector = TlsConnector::from(std::sync::Arc::new(config));
-        let stream = connector.connect(name, stream).await.expect("TLS");
+        connector.connect(name, stream).await.expect("TLS")
+    }
+
+    /// Sends a request on a connection of its own.
+    async fn open(&self, identity: Option<&Identity>, request: Request<Full<Bytes>>) -> Response<Incoming> {
+        let stream = self.connect(identity).await;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         spawn(&self.tasks, "client", async move {

@@ -46,10 +46,10 @@ async fn what_is_wrong_is_told_as_in_kubernetes() {
         (Method::POST, "/api/v1/namespaces/default/pods/p/log", vec![json], 405, "does not allow"),
         (
             Method::GET,
-            "/api/v1/namespaces/default/pods/p/exec",
+            "/api/v1/namespaces/default/pods/p/proxy",
             vec![],
             405,
-            "exec of pods is not served yet",
+            "proxy of pods is not served yet",
         ),
         (Method::GET, MAPS, vec![("accept", "application/xml")], 406, "406: Not Acceptable"),
         (

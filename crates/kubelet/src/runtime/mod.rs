@@ -20,8 +20,10 @@ use jiff::Timestamp;
 
 pub mod docker;
 pub mod image;
+mod streams;
 
 pub use image::{Credentials, Image};
+pub use streams::{Control, Duplex, Input, Output, Outputs, Port, Process, StreamOptions, TerminalSize};
 
 /// The future of a runtime's answer.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, RuntimeError>>;
@@ -407,6 +409,23 @@ pub trait Runtime: Send + Sync + 'static {
     fn exec<'a>(&'a self, id: &'a str, command: &'a [String], timeout: Duration) -> Answer<'a, ExecOutput>;
     /// The log of a container; ends with the container where followed.
     fn logs(&self, id: &str, options: LogOptions) -> BoxStream<'static, Result<Bytes, RuntimeError>>;
+    /// Runs a command in a container and stays connected with it. A runtime without processes has no such thing.
+    fn open_exec<'a>(
+        &'a self,
+        _id: &'a str,
+        _command: &'a [String],
+        _options: StreamOptions,
+    ) -> Answer<'a, Process> {
+        Box::pin(async { Err(RuntimeError::Failed("this runtime runs no commands".to_owned())) })
+    }
+    /// Connects with the first process of a container.
+    fn attach<'a>(&'a self, _id: &'a str, _options: StreamOptions) -> Answer<'a, Process> {
+        Box::pin(async { Err(RuntimeError::Failed("this runtime has no processes".to_owned())) })
+    }
+    /// Connects to a TCP port as a process of the pod would, on its loopback interface.
+    fn connect_port<'a>(&'a self, _sandbox_id: &'a str, _port: u16) -> Answer<'a, Port> {
+        Box::pin(async { Err(RuntimeError::Failed("this runtime has no network".to_owned())) })
+    }
     /// What happens from now on; ends when the runtime goes away.
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
     /// The network that pods get, as soon as the node has one.

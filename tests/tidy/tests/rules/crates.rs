@@ -45,8 +45,10 @@ const FENCES: &[(&str, &[&str])] = &[
             "crates/component/",
             "crates/apiserver/src/grpc",
             "crates/apiserver/src/logs/",
+            "crates/apiserver/src/streams/",
             "crates/apiserver/tests/",
             "crates/kubelet/src/server",
+            "crates/kubelet/src/streams/",
             // Where the server is started, and may fail to be.
             "crates/kubelet/src/run.rs",
             "crates/kubelet/tests/",

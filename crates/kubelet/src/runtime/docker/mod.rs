@@ -19,15 +19,18 @@ use parking_lot::Mutex;
 
 use super::image::RegistryConfig;
 use super::{
-    Answer, ContainerConfig, ExecOutput, Image, ImagePull, LogOptions, Runtime, RuntimeError, RuntimeEvent,
-    RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord, Signal,
+    Answer, ContainerConfig, ExecOutput, Image, ImagePull, LogOptions, Port, Process, Runtime, RuntimeError,
+    RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord, Signal, StreamOptions,
 };
 use crate::cni::{self, Network};
 
 mod container;
+mod exec;
+mod hijack;
 mod images;
 mod labels;
 pub mod pause;
+mod port;
 mod sandbox;
 mod streams;
 
@@ -306,6 +309,23 @@ impl Runtime for DockerRuntime {
 
     fn logs(&self, id: &str, options: LogOptions) -> BoxStream<'static, Result<Bytes, RuntimeError>> {
         streams::logs(self.config.endpoint.clone(), id.to_owned(), options)
+    }
+
+    fn open_exec<'a>(
+        &'a self,
+        id: &'a str,
+        command: &'a [String],
+        options: StreamOptions,
+    ) -> Answer<'a, Process> {
+        Box::pin(self.start_process(id, command, options))
+    }
+
+    fn attach<'a>(&'a self, id: &'a str, options: StreamOptions) -> Answer<'a, Process> {
+        Box::pin(self.join_process(id, options))
+    }
+
+    fn connect_port<'a>(&'a self, sandbox_id: &'a str, port: u16) -> Answer<'a, Port> {
+        Box::pin(self.dial(sandbox_id, port))
     }
 
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>> {
