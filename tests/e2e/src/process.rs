@@ -14,6 +14,8 @@ pub struct Output {
     pub stderr: String,
     /// Whether it ended with 0.
     pub success: bool,
+    /// What it ended with; nothing where a signal ended it.
+    pub code: Option<i32>,
 }
 
 impl Output {
@@ -57,5 +59,6 @@ pub async fn run(command: &mut Command, input: &str) -> Result<Output> {
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         success: output.status.success(),
+        code: output.status.code(),
     })
 }

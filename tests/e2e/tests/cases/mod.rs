@@ -9,6 +9,7 @@ mod kubectl;
 mod pods;
 mod rollout;
 mod services;
+mod streams;
 
 /// Those that may run beside each other.
 pub fn all() -> Vec<Case> {
@@ -29,6 +30,11 @@ pub fn all() -> Vec<Case> {
         case!(pods::configuration_comes_in_by_environment_and_files),
         case!(kubectl::logs_watch_and_describe),
         case!(kubectl::an_old_kubectl_works_too),
+        case!(streams::a_command_in_a_container_is_as_one_beside_it),
+        case!(streams::a_command_ends_with_its_client),
+        case!(streams::files_are_copied_both_ways),
+        case!(streams::the_first_process_is_joined),
+        case!(streams::ports_are_forwarded),
         case!(cox::every_verb),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),
     ]
