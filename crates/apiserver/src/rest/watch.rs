@@ -8,7 +8,7 @@ use std::sync::Arc;
 use api::registry::ResourceDef;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use component::Shutdown;
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use http::StatusCode;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -18,6 +18,7 @@ use super::{Answered, Call, answer, negotiate, protobuf};
 use crate::metrics::Going;
 use crate::pipeline::{Answer, Target, WatchEventType, WatchItem, WatchStream};
 use crate::serve::Body;
+use crate::streams::{self, Framing};
 use crate::view::View;
 
 /// Frames are gathered up to this many bytes.
@@ -45,6 +46,13 @@ pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
         shutdown: call.app.shutdown.clone(),
         _going: call.app.requests.begin_stream(),
     };
+    if streams::wants_websocket(&call.head.headers) {
+        let framing = match media {
+            Media::Protobuf => Framing::Length,
+            Media::Json | Media::Yaml => Framing::Lines,
+        };
+        return Ok(streams::watch(call.app, call.head, pieces(frames), framing)?);
+    }
     let content_type = match media {
         Media::Protobuf => protobuf::WATCH_MEDIA_TYPE,
         Media::Json | Media::Yaml => media.content_type(),
@@ -66,12 +74,12 @@ struct Frames {
 }
 
 fn body(frames: Frames) -> Body {
-    let stream: Pin<Box<dyn Stream<Item = _> + Send>> =
-        Box::pin(stream::unfold(frames, |mut frames| async move {
-            let piece = frames.next().await?;
-            Some((Ok(Frame::data(piece)), frames))
-        }));
-    StreamBody::new(stream).boxed_unsync()
+    StreamBody::new(pieces(frames).map(|piece| Ok(Frame::data(piece)))).boxed_unsync()
+}
+
+/// Frames, several of them together.
+fn pieces(frames: Frames) -> Pin<Box<dyn Stream<Item = Bytes> + Send>> {
+    Box::pin(stream::unfold(frames, |mut frames| async move { Some((frames.next().await?, frames)) }))
 }
 
 impl Frames {

@@ -16,6 +16,7 @@ mod options;
 mod process;
 mod spdy;
 mod upgrade;
+mod watch;
 mod websocket;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ use tracing::debug;
 use self::link::{Frames, Messages};
 use self::process::Wanted;
 use self::upgrade::Transport;
+pub(crate) use self::upgrade::wants_websocket;
+pub(crate) use self::watch::{Framing, watch};
 use crate::logs::{self, Kubelets};
 use crate::pipeline::{Pipeline, PodHost, RequestContext, Subresource, Target};
 use crate::serve::{App, Body};

@@ -59,6 +59,14 @@ pub(super) fn ports(head: &Parts) -> Result<Agreed<()>, Status> {
     })
 }
 
+/// Agrees with a client on a WebSocket that only the server speaks on: its protocol has no meaning.
+pub(super) fn one_way(head: &Parts) -> Result<Agreed<()>, Status> {
+    // Browsers cannot send headers: one of their protocols may be a token.
+    agree(head, |transport, name| {
+        (transport == Transport::WebSocket && !name.starts_with("base64url.bearer.")).then_some(())
+    })
+}
+
 /// Whether a client wants a WebSocket.
 pub(crate) fn wants_websocket(headers: &HeaderMap) -> bool {
     has_token(headers, &header::CONNECTION, "upgrade") && has_token(headers, &header::UPGRADE, "websocket")

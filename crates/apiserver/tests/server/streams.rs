@@ -153,6 +153,30 @@ async fn a_server_that_stops_ends_its_streams() {
 }
 
 #[tokio::test]
+async fn a_watch_may_be_a_websocket() {
+    let asker = Asker::start().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    asker.post(maps, &config_map("a", "1")).await;
+    let (head, mut stream) = upgrade(&asker, &format!("{maps}?watch=1"), "chat").await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let (opcode, text) = hear(&mut stream).await;
+    let event: Value = serde_json::from_slice(&text).expect("an event");
+    assert_eq!(
+        (opcode, &event["type"], &event["object"]["metadata"]["name"]),
+        (1, &json!("ADDED"), &json!("a"))
+    );
+    asker.post(maps, &config_map("b", "1")).await;
+    let event: Value = serde_json::from_slice(&hear(&mut stream).await.1).expect("an event");
+    assert_eq!(event["object"]["metadata"]["name"], "b");
+    stream.write_all(&[0x88, 0x80, 0, 0, 0, 0]).await.expect("sent");
+    assert_eq!(hear(&mut stream).await, (8, vec![3, 0xe8]));
+    drop(stream);
+    let (refused, _) = upgrade(&asker, &format!("{maps}?watch=1&labelSelector=,"), "chat").await;
+    assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+    asker.stop().await;
+}
+
+#[tokio::test]
 async fn grpc_is_passed_on_to_the_kubelet() {
     let asker = start().await;
     let mut node = NodeClient::new(asker.channel(asker.admin()).await);
