@@ -38,6 +38,7 @@ use crate::authn;
 use crate::metrics::Labels;
 use crate::pipeline::{RequestContext, Subresource, Target, deprecation, read_only};
 use crate::serve::{App, Body, Peer};
+use crate::streams::Proxied;
 
 /// Names a request in logs; sent back, so that a user can be found in them.
 const AUDIT_ID: &str = "audit-id";
@@ -256,6 +257,10 @@ async fn resource(
             let (app, context, query) = (call.app, &call.context, call.query.pairs());
             let connected = match target.subresource {
                 Some(Subresource::Log) => crate::logs::log(app, context, &target, query).await,
+                Some(Subresource::Proxy) => {
+                    let (head, path) = (call.head, path.rest.as_str());
+                    crate::streams::proxy(app, Proxied { context, target: &target, head, path, body }).await
+                }
                 _ => crate::streams::connect(app, context, &target, call.head, query).await,
             };
             connected.map_err(Refusal::from)
@@ -295,8 +300,9 @@ fn target(def: &Arc<ResourceDef>, path: &ResourcePath) -> Result<Target, Status>
         Some(name) => {
             def.subresource(name).ok_or_else(not_found)?;
             let part = Subresource::parse(name).ok_or_else(not_found)?;
-            if part == Subresource::Proxy {
-                let why = format!("{} of {} is not served yet", part.as_str(), def.plural);
+            // A kubelet speaks gRPC with the apiserver only: there is nothing to pass requests on to.
+            if part == Subresource::Proxy && def.plural == "nodes" {
+                let why = format!("{} of {} is not served", part.as_str(), def.plural);
                 return Err(Status::failure(Reason::MethodNotAllowed, why).with_details(Details::default()));
             }
             Some(part)
@@ -309,6 +315,7 @@ fn verb(call: &Call<'_>, def: &ResourceDef, path: &ResourcePath, target: &Target
     let method = &call.head.method;
     let verb = match (method, &target.name, target.subresource) {
         (&Method::GET, Some(_), Some(Subresource::Log)) => Verb::Connect,
+        (_, Some(_), Some(Subresource::Proxy)) => Verb::Connect,
         (
             &Method::GET | &Method::POST,
             Some(_),

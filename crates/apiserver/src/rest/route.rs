@@ -53,6 +53,8 @@ pub(super) struct ResourcePath {
     pub(super) name: Option<String>,
     /// The part of the object.
     pub(super) subresource: Option<String>,
+    /// What stands behind a proxy, as it was sent: empty, or with a slash first.
+    pub(super) rest: String,
     /// The old form of a watch, `/api/v1/watch/pods`.
     pub(super) watch: bool,
 }
@@ -73,13 +75,13 @@ pub(super) fn parse(path: &str) -> Route {
         ["openapi", "v2"] => Route::OpenApiV2,
         ["openapi", "v3"] => Route::OpenApiV3,
         ["openapi", "v3", rest @ ..] => Route::OpenApiV3Part(rest.join("/")),
-        ["api", version, rest @ ..] => resource("", version, rest),
-        ["apis", group, version, rest @ ..] => resource(group, version, rest),
+        ["api", version, rest @ ..] => resource(path, "", version, rest),
+        ["apis", group, version, rest @ ..] => resource(path, group, version, rest),
         _ => Route::Unknown,
     }
 }
 
-fn resource(group: &str, version: &str, segments: &[&str]) -> Route {
+fn resource(whole: &str, group: &str, version: &str, segments: &[&str]) -> Route {
     let (watch, segments) = match segments {
         ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
         all => (false, all),
@@ -97,6 +99,11 @@ fn resource(group: &str, version: &str, segments: &[&str]) -> Route {
         watch,
         ..ResourcePath::default()
     };
+    if let [_, _, proxy @ "proxy", ..] = segments {
+        // A piece of the whole path: how far from its beginning says how much is left behind it.
+        let end = proxy.as_ptr().addr() - whole.as_ptr().addr() + proxy.len();
+        path.rest = whole[end..].to_owned();
+    }
     match segments {
         [resource] => path.resource = decode(resource),
         [resource, name] => {
@@ -108,7 +115,12 @@ fn resource(group: &str, version: &str, segments: &[&str]) -> Route {
             path.name = Some(decode(name));
             path.subresource = Some(decode(part));
         }
-        // Only a proxy has more, and there is none yet.
+        // Only a proxy has more.
+        [resource, name, part @ "proxy", ..] => {
+            path.resource = decode(resource);
+            path.name = Some(decode(name));
+            path.subresource = Some(decode(part));
+        }
         _ => return Route::Unknown,
     }
     Route::Resource(path)
@@ -122,11 +134,12 @@ mod tests {
     fn told(path: &str) -> String {
         match parse(path) {
             Route::Resource(path) => {
-                let ResourcePath { group, version, namespace, resource, name, subresource, watch } = path;
+                let ResourcePath { group, version, namespace, resource, name, subresource, rest, watch } =
+                    path;
                 let or = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
                 let watch = if watch { "|w" } else { "" };
                 let (namespace, name, part) = (or(namespace), or(name), or(subresource));
-                format!("{group}|{version}|{namespace}|{resource}|{name}|{part}{watch}")
+                format!("{group}|{version}|{namespace}|{resource}|{name}|{part}{rest}{watch}")
             }
             other => format!("{other:?}"),
         }
@@ -155,7 +168,13 @@ mod tests {
             ("/api/v1", "Resources { group: \"\", version: \"v1\" }"),
             ("/openapi/v3/apis/apps/v1", "OpenApiV3Part(\"apis/apps/v1\")"),
             ("/nonsense", "Unknown"),
-            ("/api/v1/namespaces/a/pods/b/proxy/x/y", "Unknown"),
+            ("/api/v1/namespaces/a/pods/b/log/x", "Unknown"),
+            ("/api/v1/namespaces/a/pods/b/proxy", "|v1|a|pods|b|proxy"),
+            ("/api/v1/namespaces/a/pods/b/proxy/", "|v1|a|pods|b|proxy/"),
+            (
+                "/api/v1/namespaces/a/services/http:b:80/proxy//x/%2e/y/",
+                "|v1|a|services|http:b:80|proxy//x/%2e/y/",
+            ),
         ] {
             assert_eq!(told(path), expected, "{path}");
         }

@@ -5,7 +5,7 @@
 //!                         ├─ SPDY/3.1 ──────────────┤           ├─ a gRPC call to the kubelet
 //!                         └─ SPDY in a WebSocket ───┴─ forward ─┘  (one for each forwarded connection)
 //! ```
-//! The codecs ([`websocket`], [`spdy`], [`channels`]) and the agreement on one of them ([`upgrade`]) are pure. The
+//! Requests that are only passed on to a pod ([`proxy`]) use the kubelet's ports, too. The codecs ([`websocket`], [`spdy`], [`channels`]) and the agreement on one of them ([`upgrade`]) are pure. The
 //! kubelet is called before the upgrade is answered, so that what it refuses is an HTTP answer. Each stream is a task;
 //! nothing is buffered but a few pieces: who does not read holds up who writes.
 
@@ -14,6 +14,7 @@ mod forward;
 mod link;
 mod options;
 mod process;
+mod proxy;
 mod spdy;
 mod upgrade;
 mod watch;
@@ -41,6 +42,7 @@ use tracing::debug;
 
 use self::link::{Frames, Messages};
 use self::process::Wanted;
+pub(crate) use self::proxy::{Proxied, proxy};
 use self::upgrade::Transport;
 pub(crate) use self::upgrade::wants_websocket;
 pub(crate) use self::watch::{Framing, watch};

@@ -82,7 +82,7 @@ impl Node for FakeKubelet {
         Ok(tonic::Response::new(Box::pin(stream::iter([Ok(words)]))))
     }
 
-    /// Answers with the number of the port and what it is sent first.
+    /// Answers with the number of the port and what it is sent first, by HTTP where that is HTTP.
     async fn port_forward(
         &self,
         request: tonic::Request<tonic::Streaming<PortForwardRequest>>,
@@ -91,11 +91,20 @@ impl Node for FakeKubelet {
         let Some(PortForwardRequest { message: Some(Sent::Open(open)) }) = requests.message().await? else {
             return Err(tonic::Status::invalid_argument("nothing is opened"));
         };
-        let Some(PortForwardRequest { message: Some(Sent::Data(data)) }) = requests.message().await? else {
-            return Err(tonic::Status::invalid_argument("nothing is sent"));
+        // The answer begins before anything is sent, as that of a real one.
+        let answer = async move {
+            let Some(PortForwardRequest { message: Some(Sent::Data(data)) }) = requests.message().await?
+            else {
+                return Err(tonic::Status::invalid_argument("nothing is sent"));
+            };
+            let mut text = format!("{} {}", open.port, String::from_utf8_lossy(&data));
+            if text.contains(" HTTP/1.1\r\n") {
+                let head = "HTTP/1.1 201 Created\r\nLocation: /there\r\nConnection: close, X-Hop\r\nX-Hop: 1";
+                text = format!("{head}\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+            }
+            Ok(PortForwardData { data: text.into() })
         };
-        let text = format!("{} {}", open.port, String::from_utf8_lossy(&data));
-        Ok(tonic::Response::new(Box::pin(stream::iter([Ok(PortForwardData { data: text.into() })]))))
+        Ok(tonic::Response::new(Box::pin(stream::once(answer))))
     }
 }
 

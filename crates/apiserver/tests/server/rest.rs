@@ -44,13 +44,7 @@ async fn what_is_wrong_is_told_as_in_kubernetes() {
         (Method::PUT, MAPS, vec![json], 405, "the server does not allow this method"),
         (Method::POST, "/api/v1/configmaps", vec![json], 405, "the server does not allow this method"),
         (Method::POST, "/api/v1/namespaces/default/pods/p/log", vec![json], 405, "does not allow"),
-        (
-            Method::GET,
-            "/api/v1/namespaces/default/pods/p/proxy",
-            vec![],
-            405,
-            "proxy of pods is not served yet",
-        ),
+        (Method::GET, "/api/v1/nodes/n/proxy", vec![], 405, "proxy of nodes is not served"),
         (Method::GET, MAPS, vec![("accept", "application/xml")], 406, "406: Not Acceptable"),
         (
             Method::POST,

@@ -177,6 +177,47 @@ async fn a_watch_may_be_a_websocket() {
 }
 
 #[tokio::test]
+async fn requests_are_passed_on_to_pods_and_services() {
+    let asker = start().await;
+    let services = "/api/v1/namespaces/default/services";
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
+        "spec": {"ports": [{"port": 80}]}});
+    assert_eq!(asker.post(services, &service).await.code, 201);
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "s-1", "labels": {"kubernetes.io/service-name": "s"}},
+        "ports": [{"name": "", "port": 8080}],
+        "endpoints": [{"addresses": ["10.244.0.2"], "targetRef": {"kind": "Pod", "name": "p"}}]});
+    let made = asker.post(slices, &slice).await;
+    assert_eq!(made.code.as_u16(), 201, "{}", made.text());
+
+    let secret = [("authorization", "Bearer secret"), ("x-own", "1"), ("connection", "x-own")];
+    for (method, path, line) in [
+        (Method::GET, format!("{POD}/proxy/a%2fb//c/?q=1"), "80 GET /a%2fb//c/?q=1 HTTP/1.1\r\n"),
+        (Method::POST, format!("{POD}:8081/proxy/"), "8081 POST / HTTP/1.1\r\n"),
+        (Method::DELETE, format!("{services}/http:s:80/proxy/x"), "8080 DELETE /x HTTP/1.1\r\n"),
+    ] {
+        let answer = asker.with(method, &path, &secret, "").await;
+        assert_eq!(answer.code.as_u16(), 201, "{path}: {}", answer.text());
+        assert!(answer.text().starts_with(line), "{path}: {}", answer.text());
+        assert!(!answer.text().contains("secret") && !answer.text().contains("x-own"), "{}", answer.text());
+        let prefix = &path[..path.find("/proxy").expect("a proxy") + 6];
+        assert_eq!((answer.header("location"), answer.header("x-hop")), (&*format!("{prefix}/there"), ""));
+    }
+    for (path, code) in [
+        (format!("{POD}/proxy"), 301),
+        (format!("{POD}x/proxy/"), 404),
+        ("/api/v1/namespaces/default/pods/https:p:1/proxy/".to_owned(), 400),
+        (format!("{services}/none/proxy/"), 404),
+        (format!("{services}/s:81/proxy/"), 503),
+    ] {
+        let answer = asker.get(&path).await;
+        assert_eq!(answer.code.as_u16(), code, "{path}: {}", answer.text());
+    }
+    asker.stop().await;
+}
+
+#[tokio::test]
 async fn grpc_is_passed_on_to_the_kubelet() {
     let asker = start().await;
     let mut node = NodeClient::new(asker.channel(asker.admin()).await);

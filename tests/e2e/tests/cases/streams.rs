@@ -9,6 +9,8 @@ use e2e::{Host, Output, PATIENCE, get, is_ready, run};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::Command;
 
+use serde_json::Value;
+
 use super::services::TODAY;
 
 /// A pod that has what `kubectl cp` needs.
@@ -182,6 +184,26 @@ pub async fn ports_are_forwarded(host: &Host) -> Result<()> {
         let stderr = closed.client.stderr.as_mut().context("a pipe")?;
         let read = BufReader::new(stderr).read_line(&mut told).await;
         ensure!(read? > 0 && told.contains("refused"), "{told}");
+    }
+    Ok(())
+}
+
+pub async fn pods_and_services_answer_through_the_apiserver(host: &Host) -> Result<()> {
+    let ns = host.namespace("proxied").await?;
+    ns.apply(TODAY).await?;
+    let pods = ns.ready_pods("app=web", 2).await?;
+    let pod = pods[0]["metadata"]["name"].as_str().unwrap_or_default();
+    let services = ns.api("services")?.list("proxied", &client::ListParams::default()).await?;
+    let services: Vec<Value> = services.items.iter().map(|item| item.decode()).collect::<Result<_, _>>()?;
+    let service = services[0]["metadata"]["name"].as_str().context("a Service")?;
+    let port = &services[0]["spec"]["ports"][0]["port"];
+    ns.first_answer(&ns.service(service).await?).await?;
+    for place in [format!("pods/{pod}:80"), format!("services/{service}:{port}")] {
+        let path = format!("/api/v1/namespaces/proxied/{place}/proxy/");
+        let page = ns.kubectl(&format!("get --raw {path}")).await?.ok()?;
+        ensure!(page.contains("Welcome to nginx!"), "{path}: {page}");
+        let missing = ns.kubectl(&format!("get --raw {path}nothing-here")).await?.refused()?;
+        ensure!(missing.contains("could not find") || missing.contains("NotFound"), "{missing}");
     }
     Ok(())
 }
