@@ -150,6 +150,9 @@ where
     Fut: Future<Output = Result<(), Failure>>,
 {
     logging::init(args.log_format, args.verbosity);
+    // The allocator asks for huge pages, of which a daemon with little to do fills a small part: half of the resident
+    // memory was that. A kernel that cannot refuse them is no reason not to start.
+    let _ = nix::sys::prctl::set_thp_disable(true);
     // Both may have been done already, by a library or a test: the first one stands.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     std::panic::set_hook(Box::new(|panic| {
