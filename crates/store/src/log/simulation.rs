@@ -9,10 +9,13 @@ mod power;
 
 mod faults;
 
+mod lies;
+
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::disk::Disk;
 use crate::entry::Extract;
 use crate::hub::{Hub, Window};
 use crate::log::LogOptions;
@@ -34,13 +37,11 @@ struct Driven {
 }
 
 fn options(disk: &SimulatedDisk) -> LogOptions {
-    LogOptions {
-        dir: "/store".into(),
-        disk: Arc::new(disk.clone()),
-        segment_bytes: 4 << 10,
-        history_bytes: 16 << 10,
-        seal: None,
-    }
+    options_on(Arc::new(disk.clone()))
+}
+
+fn options_on(disk: Arc<dyn Disk>) -> LogOptions {
+    LogOptions { dir: "/store".into(), disk, segment_bytes: 4 << 10, history_bytes: 16 << 10, seal: None }
 }
 
 impl Driven {
