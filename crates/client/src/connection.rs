@@ -137,12 +137,16 @@ impl Client {
         &self,
         request: v1::LogsRequest,
     ) -> Result<impl Stream<Item = Result<Bytes, ClientError>> + Unpin + use<>, ClientError> {
-        let chunks = NodeClient::new(self.connection.clone()).logs(request).await?.into_inner();
+        let chunks = self.node().logs(request).await?.into_inner();
         Ok(chunks.map(|chunk| Ok(chunk?.data)))
     }
 
     pub(crate) fn connection(&self) -> Connection {
         self.connection.clone()
+    }
+
+    pub(crate) fn node(&self) -> NodeClient<Connection> {
+        NodeClient::new(self.connection.clone())
     }
 
     pub(crate) fn resources(&self) -> ResourcesClient<Connection> {

@@ -23,6 +23,7 @@ mod params;
 mod queue;
 mod resource;
 mod store;
+mod streams;
 
 pub use api::Api;
 pub use cluster::Backup;
@@ -36,7 +37,9 @@ pub use params::{DeleteOptions, ListParams, PatchOptions, PatchType, WatchParams
 pub use queue::WorkQueue;
 pub use resource::{GroupVersionResource, PartialObject, Resource};
 pub use rpc::v1::{
-    Binding, Difference, DifferencesRequest, Encoding, JoinRequest, LogsRequest, Object, UndeleteOutcome,
-    UndeleteRequest, UndeletedObject, Version, VersionsRequest, WatchEventType,
+    Binding, ContainerOpen, Difference, DifferencesRequest, Encoding, JoinRequest, LogsRequest, Object,
+    PortForwardOpen, TerminalSize, UndeleteOutcome, UndeleteRequest, UndeletedObject, Version,
+    VersionsRequest, WatchEventType,
 };
 pub use store::Store;
+pub use streams::{ProcessInput, ProcessOutput};

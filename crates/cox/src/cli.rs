@@ -78,6 +78,12 @@ pub enum Command {
     Scale(ScaleArgs),
     /// Prints the log of a container
     Logs(LogsArgs),
+    /// Runs a command in a container
+    Exec(ExecArgs),
+    /// Joins the first process of a container
+    Attach(AttachArgs),
+    /// Makes ports of a pod ports of this machine
+    PortForward(PortForwardArgs),
     /// Follows and steers the roll-out of a Deployment
     Rollout(RolloutArgs),
 }
@@ -355,6 +361,56 @@ pub struct LogsArgs {
     /// Of the last seconds only
     #[arg(long, value_name = "SECONDS")]
     pub since: Option<i64>,
+}
+
+/// Whose process it is, and what it is given.
+#[derive(Debug, Args)]
+pub struct ProcessArgs {
+    /// POD, or TYPE/NAME of something that has pods
+    #[arg(value_name = "POD")]
+    pub pod: String,
+    /// Which container; the only one by default
+    #[arg(long, short, default_value = "", value_name = "NAME")]
+    pub container: String,
+    /// Give it this command's standard input
+    #[arg(long, short = 'i')]
+    pub stdin: bool,
+    /// With a terminal
+    #[arg(long, short = 't')]
+    pub tty: bool,
+}
+
+/// `cox exec`.
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Whose process it is, and what it is given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// `cox attach`.
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// Whose process it is, and what it is given.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+/// `cox port-forward`.
+#[derive(Debug, Args)]
+pub struct PortForwardArgs {
+    /// POD, or TYPE/NAME of something that has pods
+    #[arg(value_name = "POD")]
+    pub pod: String,
+    /// LOCAL:REMOTE, or REMOTE for the same port here; a LOCAL of 0 or none is any free port
+    #[arg(required = true, value_name = "[LOCAL:]REMOTE")]
+    pub ports: Vec<String>,
+    /// The address of this machine to listen on
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub address: std::net::IpAddr,
 }
 
 /// `cox rollout`.

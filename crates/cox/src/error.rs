@@ -13,6 +13,9 @@ pub enum CoxError {
     Usage(String),
     #[error("{0}")]
     Failed(String),
+    /// A command in a container ended with this code: its own words say why.
+    #[error("the command ended with {0}")]
+    Command(u8),
     #[error("the apiserver refused")]
     Api(#[from] ClientError),
     #[error("there is no usable kubeconfig; is the cluster up?")]
@@ -39,6 +42,7 @@ impl CoxError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 64,
+            Self::Command(code) => *code,
             Self::Failed(_)
             | Self::Api(_)
             | Self::Kubeconfig(_)

@@ -41,6 +41,7 @@ pub fn main(cli: Cli) -> ExitCode {
     let mut out = Out::standard();
     match runtime.block_on(run(&cli, &mut out)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ CoxError::Command(_)) => ExitCode::from(error.exit_code()),
         Err(error) => {
             out.error(&component::ErrorChain(&error).to_string());
             ExitCode::from(error.exit_code())
@@ -70,6 +71,9 @@ async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
         Command::Delete(args) => verbs::delete(global, args, out).await,
         Command::Scale(args) => verbs::scale(global, args, out).await,
         Command::Logs(args) => verbs::logs(global, args, out).await,
+        Command::Exec(args) => verbs::exec(global, args, out).await,
+        Command::Attach(args) => verbs::attach(global, args, out).await,
+        Command::PortForward(args) => verbs::port_forward(global, args, out).await,
         Command::Rollout(args) => verbs::rollout(global, args, out).await,
     }
 }

@@ -26,6 +26,11 @@ impl Out {
         }
     }
 
+    /// Bytes that a command in a container wrote to its standard error.
+    pub(crate) fn error_bytes(&mut self, bytes: &[u8]) {
+        let _nowhere_to_report = self.messages.write_all(bytes).and_then(|()| self.messages.flush());
+    }
+
     /// Something that the user should know.
     pub(crate) fn message(&mut self, text: &str) {
         let _nowhere_to_report = writeln!(self.messages, "{text}");

@@ -82,9 +82,14 @@ impl Host {
 
     /// Runs cox.
     pub async fn cox(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        run(&mut self.cox_command(arguments), input).await
+    }
+
+    /// cox, not started yet.
+    pub fn cox_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.bin.join("cox"));
         command.arg("--data-dir").arg(self.data_dir()).args(arguments).env_remove("KUBECONFIG");
-        run(&mut command, input).await
+        command
     }
 
     /// Runs kubectl.

@@ -31,7 +31,7 @@ pub(crate) async fn logs(global: &Global, args: &LogsArgs, out: &mut Out) -> Res
 }
 
 /// The pod that the word means: itself, or the first that the selector of `TYPE/NAME` selects.
-async fn pod(session: &Session, word: &str) -> Result<String, CoxError> {
+pub(super) async fn pod(session: &Session, word: &str) -> Result<String, CoxError> {
     let Some((_, name)) = word.split_once('/') else { return Ok(word.to_owned()) };
     let mut targets = parse(&[word.to_owned()])?;
     let Some(target) = targets.pop().filter(|target| *target.def.plural != *"pods") else {

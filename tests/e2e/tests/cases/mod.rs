@@ -35,6 +35,7 @@ pub fn all() -> Vec<Case> {
         case!(streams::files_are_copied_both_ways),
         case!(streams::the_first_process_is_joined),
         case!(streams::ports_are_forwarded),
+        case!(streams::cox_speaks_with_processes_and_ports_too),
         case!(streams::pods_and_services_answer_through_the_apiserver),
         case!(cox::every_verb),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),

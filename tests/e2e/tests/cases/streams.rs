@@ -208,6 +208,28 @@ pub async fn pods_and_services_answer_through_the_apiserver(host: &Host) -> Resu
     Ok(())
 }
 
+pub async fn cox_speaks_with_processes_and_ports_too(host: &Host) -> Result<()> {
+    let ns = host.namespace("coxstreams").await?;
+    ns.apply(SHELL).await?;
+    ns.wait("pods", "p", "ready", is_ready).await?;
+    let cox = async |arguments: &[&str], input: &str| {
+        host.cox(&[&["--namespace", "coxstreams"], arguments].concat(), input).await
+    };
+    let ended =
+        cox(&["exec", "p", "-c", "c", "--", "sh", "-c", "echo out; echo err >&2; exit 7"], "").await?;
+    ensure!(ended.code == Some(7) && ended.stdout == "out\n" && ended.stderr == "err\n", "{ended:?}");
+    let copied = cox(&["exec", "-i", "p", "-c", "c", "--", "cat"], "some words").await?.ok()?;
+    ensure!(copied == "some words", "{copied}");
+    let refused = cox(&["exec", "p", "--", "ls"], "").await?.refused()?;
+    ensure!(refused.contains("a container name must be specified"), "{refused}");
+    ns.apply(TODAY).await?;
+    ns.ready_pods("app=web", 2).await?;
+    let arguments = ["--namespace", "coxstreams", "port-forward", "deploy/web", ":80"];
+    let forwarded = forwarding(&mut host.cox_command(&arguments)).await?;
+    ensure!(get(&forwarded.at, "/").await?.body.contains("nginx"));
+    Ok(())
+}
+
 /// A kubectl that forwards, until it is dropped.
 struct Forwarded {
     client: tokio::process::Child,
@@ -216,8 +238,12 @@ struct Forwarded {
 }
 
 async fn forward(kubectl: &Kubectl<'_>, arguments: &[&str]) -> Result<Forwarded> {
-    let mut command = kubectl.command(&[&["port-forward", "--address=127.0.0.1"], arguments].concat());
-    let mut client = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    forwarding(&mut kubectl.command(&[&["port-forward", "--address=127.0.0.1"], arguments].concat())).await
+}
+
+/// Starts a program that says first where it listens.
+async fn forwarding(command: &mut Command) -> Result<Forwarded> {
+    let mut client = command.kill_on_drop(true).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(client.stdout.take().context("a pipe")?).lines();
     let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.context("a port")??;
     let line = line.context("kubectl says where it listens")?;
