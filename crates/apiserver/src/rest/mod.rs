@@ -242,6 +242,10 @@ async fn resource(
             (None, None) => "cluster",
         },
     };
+    // What a pod says and does now is not what it did then.
+    if call.context.at.is_some() && verb == Verb::Connect {
+        return Err(read_only().into());
+    }
     // The pipeline warns of what it writes.
     let deprecated = match verb {
         Verb::Create | Verb::Update | Verb::Patch => None,

@@ -77,6 +77,8 @@ async fn a_path_below_a_moment_shows_the_cluster_of_then_and_takes_no_writes() {
         (Method::DELETE, format!("{MAPS}/a")),
         (Method::DELETE, MAPS.to_owned()),
         (Method::GET, format!("{MAPS}?watch=1")),
+        (Method::GET, "/api/v1/namespaces/default/pods/p/log".to_owned()),
+        (Method::GET, "/api/v1/namespaces/default/pods/p/proxy/".to_owned()),
     ] {
         let headers = [(
             "content-type",
