@@ -5,6 +5,7 @@ use crate::{Case, case};
 mod bad_input;
 mod cox;
 mod faults;
+mod history;
 mod kubectl;
 mod pods;
 mod rollout;
@@ -38,6 +39,8 @@ pub fn all() -> Vec<Case> {
         case!(streams::cox_speaks_with_processes_and_ports_too),
         case!(streams::pods_and_services_answer_through_the_apiserver),
         case!(cox::every_verb),
+        case!(history::the_past_is_read_with_kubectl_and_cox),
+        case!(history::a_namespace_comes_back_and_works),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),
     ]
 }
@@ -48,6 +51,7 @@ pub fn faults() -> Vec<Case> {
         case!(faults::every_daemon_may_be_killed_while_it_works),
         case!(faults::a_kubelet_finds_its_pods_again),
         case!(faults::without_docker_a_node_is_not_ready_and_pods_come_back_with_it),
+        case!(history::a_cluster_comes_back_from_a_backup),
         case!(faults::up_twice_changes_nothing_and_down_leaves_nothing),
     ]
 }
