@@ -8,6 +8,7 @@
 mod check;
 mod mutants;
 mod record;
+mod sled_alone;
 mod subject;
 
 use std::collections::BTreeSet;
@@ -18,6 +19,7 @@ use store::{Backend, LogOptions, Options, Store, Window};
 
 use crate::mutants::{Mutant, Mutated};
 use crate::record::Plan;
+use crate::sled_alone::SledAlone;
 use crate::subject::Real;
 
 /// Histories of each backend.
@@ -71,6 +73,19 @@ async fn every_mutant_of_a_store_is_caught() {
     }
     assert_eq!(missed, Vec::new(), "not noticed");
     assert!(!caught(Mutated::tame).await, "what stands around a mutant does no wrong");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sled_alone_does_not_keep_what_it_was_given() {
+    let faults = async |rounds: usize| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let subject = SledAlone::new(dir.path().to_owned());
+        let plan = Plan { seed: 1, rounds, clients: 4, steps: 40 };
+        check::check(&record::record(Arc::new(subject), &plan).await)
+    };
+    assert_eq!(faults(1).await, Vec::<String>::new(), "it does well until it is killed");
+    let lost = faults(2).await;
+    assert!(!lost.is_empty(), "what was acknowledged is there");
 }
 
 /// Whether the checker notices it within some histories.
