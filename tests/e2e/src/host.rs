@@ -60,6 +60,11 @@ impl Host {
         self.cox(&flags.iter().map(String::as_str).collect::<Vec<_>>(), "").await
     }
 
+    /// A program under test.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// Where the cluster keeps its data.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")

@@ -4,7 +4,10 @@
 //! are added to a [`Registry`] of the server's own, so handlers pass `Arc<ResourceDef>` around and never assume that a
 //! resource lives forever.
 
+mod order;
 mod table;
+
+pub use order::creation_rank;
 
 use std::sync::{Arc, OnceLock};
 

@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use api::registry::creation_rank;
 use api::status::{Details, Reason, Status};
 use serde::Deserialize;
 use serde_json::Value;
@@ -196,23 +197,10 @@ fn plan(before: &Snapshot, root: &Arc<Entry>) -> Vec<Arc<Entry>> {
             wanted.insert(metadata.uid);
             level.push(entry);
         }
-        level.sort_by_key(|entry| (rank(entry.key.bucket().as_str()), entry.key.clone()));
+        level.sort_by_key(|entry| (creation_rank(entry.key.bucket().as_str()), entry.key.clone()));
         found.extend(level.into_iter().cloned());
         candidates = rest;
     }
-}
-
-/// What others refer to by name comes before them.
-fn rank(bucket: &str) -> usize {
-    const FIRST: [&str; 6] = [
-        "serviceaccounts",
-        "secrets",
-        "configmaps",
-        "persistentvolumes",
-        "persistentvolumeclaims",
-        "services",
-    ];
-    FIRST.iter().position(|first| *first == bucket).unwrap_or(FIRST.len())
 }
 
 /// The object as it is created anew: its references lead to the new uids, those to objects that are not back are

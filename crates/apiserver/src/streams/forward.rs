@@ -15,7 +15,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::debug;
 
 use super::Ports;
-use super::link::{Frames, KeepAlive, LinkError, Outlet};
+use super::link::{self, Frames, KeepAlive, LinkError, Outlet};
 use super::spdy::{self, Encoder, Frame, Headers, ResetCode};
 
 /// The most connections of one client at the same time.
@@ -75,13 +75,11 @@ pub(super) async fn serve(
         while let Some(frame) = frames.next(&outlet).await? {
             client.hear(frame).await?;
         }
-        Ok::<_, LinkError>(())
+        Ok(())
     };
-    let ended = tokio::select! {
-        heard = listen => heard,
-        error = outlet.keep_alive(KeepAlive::Spdy) => Err(error),
-        () = shutdown.triggered() => Ok(()),
-    };
+    // What is to be said comes from a task for each connection.
+    let speak = std::future::pending();
+    let ended = link::converse(&outlet, KeepAlive::Spdy, speak, listen, shutdown).await;
     drop(stay);
     if let Err(error) = ended {
         debug!(error = %ErrorChain(&error), "a port-forward");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
+use component::Shutdown;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
@@ -99,7 +100,7 @@ impl Outlet {
     }
 
     /// Sends pings until that fails.
-    pub(super) async fn keep_alive(&self, with: KeepAlive) -> LinkError {
+    async fn keep_alive(&self, with: KeepAlive) -> LinkError {
         let mut number = 0_u32;
         loop {
             tokio::time::sleep(PING_EVERY).await;
@@ -117,6 +118,22 @@ impl Outlet {
                 return error.into();
             }
         }
+    }
+}
+
+/// Speaks and listens until either has ended, the client is gone or the server stops: whether all was said.
+pub(super) async fn converse(
+    outlet: &Outlet,
+    with: KeepAlive,
+    speak: impl Future<Output = Result<(), LinkError>>,
+    listen: impl Future<Output = Result<(), LinkError>>,
+    shutdown: &Shutdown,
+) -> Result<bool, LinkError> {
+    tokio::select! {
+        spoken = speak => spoken.map(|()| true),
+        heard = listen => heard.map(|()| false),
+        error = outlet.keep_alive(with) => Err(error),
+        () = shutdown.triggered() => Ok(false),
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::channels::{Channels, ERROR, STDERR, STDOUT, Said, Sizes, Version};
-use super::link::{Frames, KeepAlive, LinkError, Messages, Outlet};
+use super::link::{self, Frames, KeepAlive, LinkError, Messages, Outlet};
 use super::spdy::{self, Encoder, Frame, ResetCode};
 use super::{Answers, ProcessCall, Verb};
 
@@ -201,7 +201,7 @@ pub(super) async fn on_websocket(
             ERROR
         };
         speaker.print(first, b"").await?;
-        speaker.run(wanted, &mut output).await
+        Ok(speaker.run(wanted, &mut output).await?)
     };
     let listen = async {
         while let Some(piece) = messages.next(&outlet).await? {
@@ -209,15 +209,9 @@ pub(super) async fn on_websocket(
                 input.say(said).await;
             }
         }
-        Ok::<_, LinkError>(())
+        Ok(())
     };
-    let ended = tokio::select! {
-        spoken = speak => spoken.map(|()| true).map_err(LinkError::from),
-        heard = listen => heard.map(|()| false),
-        error = outlet.keep_alive(KeepAlive::WebSocket) => Err(error),
-        () = shutdown.triggered() => Ok(false),
-    };
-    match ended {
+    match link::converse(&outlet, KeepAlive::WebSocket, speak, listen, shutdown).await {
         Ok(true) => messages.linger().await,
         Ok(false) => {}
         Err(error) => {
@@ -256,15 +250,9 @@ pub(super) async fn on_spdy(
         while let Some(frame) = frames.next(&outlet).await? {
             listener.hear(frame, &outlet).await?;
         }
-        Ok::<_, LinkError>(())
+        Ok(())
     };
-    let ended = tokio::select! {
-        spoken = speak => spoken.map(|()| true),
-        heard = listen => heard.map(|()| false),
-        error = outlet.keep_alive(KeepAlive::Spdy) => Err(error),
-        () = shutdown.triggered() => Ok(false),
-    };
-    match ended {
+    match link::converse(&outlet, KeepAlive::Spdy, speak, listen, shutdown).await {
         Ok(true) => frames.linger().await,
         Ok(false) => {}
         Err(error) => debug!(error = %ErrorChain(&error), "a process's SPDY connection"),

@@ -8,7 +8,7 @@ use http::Response;
 use http::request::Parts;
 use tracing::debug;
 
-use super::link::{self, KeepAlive, LinkError, Messages, Outlet};
+use super::link::{self, KeepAlive, Messages, Outlet};
 use super::websocket::{self, Opcode};
 use super::{on_upgrade, upgrade, upgraded};
 use crate::serve::{App, Body};
@@ -52,20 +52,14 @@ async fn serve(
             outlet.send(&messages_of(piece, framing)).await?;
         }
         outlet.close(1000, "").await?;
-        outlet.shutdown().await
+        Ok(outlet.shutdown().await?)
     };
     let listen = async {
         // What a client says means nothing, but that it is there.
         while messages.next(outlet).await?.is_some() {}
-        Ok::<_, LinkError>(())
+        Ok(())
     };
-    let ended = tokio::select! {
-        spoken = speak => spoken.map(|()| true).map_err(LinkError::from),
-        heard = listen => heard.map(|()| false),
-        error = outlet.keep_alive(KeepAlive::WebSocket) => Err(error),
-        () = shutdown.triggered() => Ok(false),
-    };
-    match ended {
+    match link::converse(outlet, KeepAlive::WebSocket, speak, listen, shutdown).await {
         Ok(true) => messages.linger().await,
         Ok(false) => {}
         Err(error) => debug!(error = %ErrorChain(&error), "a watch's WebSocket"),

@@ -6,7 +6,7 @@
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use api::registry::{ResourceDef, registry};
+use api::registry::{ResourceDef, creation_rank, registry};
 use client::{ListParams, PatchOptions, WriteOptions};
 use serde_json::{Map, Value};
 
@@ -28,26 +28,10 @@ const OWN: [&str; 8] = [
     "controllerrevisions.apps",
 ];
 
-/// Resources that others refer to, in the order in which they are needed. All others come last.
-const FIRST: [&str; 12] = [
-    "namespaces",
-    "customresourcedefinitions.apiextensions.k8s.io",
-    "priorityclasses.scheduling.k8s.io",
-    "storageclasses.storage.k8s.io",
-    "clusterroles.rbac.authorization.k8s.io",
-    "roles.rbac.authorization.k8s.io",
-    "serviceaccounts",
-    "secrets",
-    "configmaps",
-    "persistentvolumes",
-    "persistentvolumeclaims",
-    "services",
-];
-
 pub(crate) async fn export(global: &Global, args: &ExportArgs, out: &mut Out) -> Result<(), CoxError> {
     let session = Session::open(global)?;
     let mut defs: Vec<_> = registry().all().iter().filter(|def| is_exported(def)).collect();
-    defs.sort_by_key(|def| rank(&def.bucket));
+    defs.sort_by_key(|def| creation_rank(&def.bucket));
     let mut text = String::new();
     for def in defs {
         let only = global.namespace.as_deref().unwrap_or_default();
@@ -86,17 +70,13 @@ pub(crate) async fn export(global: &Global, args: &ExportArgs, out: &mut Out) ->
 pub(crate) async fn import(global: &Global, args: &ImportArgs, out: &mut Out) -> Result<(), CoxError> {
     let session = Session::open(global)?;
     let mut documents = manifest::read(&args.filename, &session.namespace)?;
-    documents.sort_by_key(|document| rank(&document.def.bucket));
+    documents.sort_by_key(|document| creation_rank(&document.def.bucket));
     let write = WriteOptions { field_validation: "Strict".to_owned(), ..WriteOptions::default() };
     apply::documents(&session, documents, &PatchOptions { write, force: true }, out).await
 }
 
 fn is_exported(def: &ResourceDef) -> bool {
     def.is_stored() && def.has_verb("list") && def.has_verb("create") && !OWN.contains(&&*def.bucket)
-}
-
-fn rank(bucket: &str) -> usize {
-    FIRST.iter().position(|first| *first == bucket).unwrap_or(FIRST.len())
 }
 
 /// The object without what the cluster has added to it; nothing where the cluster has made all of it. Pure.
@@ -213,7 +193,7 @@ mod tests {
     #[test]
     fn what_others_refer_to_comes_first() {
         let mut buckets = ["deployments.apps", "services", "namespaces", "secrets"];
-        buckets.sort_by_key(|bucket| rank(bucket));
+        buckets.sort_by_key(|bucket| creation_rank(bucket));
         assert_eq!(buckets, ["namespaces", "secrets", "services", "deployments.apps"]);
     }
 }

@@ -249,8 +249,9 @@ impl Drop for FailOnPanic {
     }
 }
 
-/// Room at the end of a file that only deletes may use when there is no next file.
-const RESERVE: u64 = 64 << 10;
+/// Room at the end of a file that only deletes may use when there is no next file. The record of a deletion holds the
+/// whole last state, so this is more than the largest object that the API takes.
+const RESERVE: u64 = 2 << 20;
 
 /// What the index has to know of a group.
 type Appended = (Vec<(Key, Version)>, Position);

@@ -4,6 +4,7 @@ use crate::{Case, case};
 
 mod bad_input;
 mod cox;
+mod disk;
 mod faults;
 mod history;
 mod kubectl;
@@ -39,6 +40,7 @@ pub fn all() -> Vec<Case> {
         case!(streams::cox_speaks_with_processes_and_ports_too),
         case!(streams::pods_and_services_answer_through_the_apiserver),
         case!(cox::every_verb),
+        case!(disk::full_it_takes_no_writes_and_goes_on_when_there_is_space),
         case!(history::the_past_is_read_with_kubectl_and_cox),
         case!(history::a_namespace_comes_back_and_works),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),
