@@ -149,18 +149,25 @@ pub async fn files_are_copied_both_ways(host: &Host) -> Result<()> {
 
 pub async fn the_first_process_is_joined(host: &Host) -> Result<()> {
     let ns = host.namespace("attach").await?;
-    for (program, name) in programs()?.into_iter().zip(["new", "old"]) {
-        let script = "read line; echo got $line; sleep 1";
+    let script = "read line; echo got $line; sleep 1";
+    let started = async |name: &str| {
         ns.apply(&format!(
             "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{restartPolicy: Never, containers: [{{name: c, image: busybox, stdin: true, stdinOnce: true, command: [sh, -c, '{script}']}}]}}"
         ))
         .await?;
-        ns.wait("pods", name, "running", |pod| pod["status"]["phase"] == "Running").await?;
+        ns.wait("pods", name, "running", |pod| pod["status"]["phase"] == "Running").await
+    };
+    for (program, name) in programs()?.into_iter().zip(["new", "old"]) {
+        started(name).await?;
         let kubectl = Kubectl { host, program, namespace: "attach" };
         let joined = kubectl.run(&["attach", "-i", name], "a line\n").await?.ok()?;
         ensure!(joined.contains("got a line"), "{joined}");
         ns.wait("pods", name, "done", |pod| pod["status"]["phase"] == "Succeeded").await?;
     }
+    started("cox").await?;
+    let joined = ns.cox("attach -i cox", "a line\n").await?.ok()?;
+    ensure!(joined.contains("got a line"), "{joined}");
+    ns.wait("pods", "cox", "done", |pod| pod["status"]["phase"] == "Succeeded").await?;
     Ok(())
 }
 
