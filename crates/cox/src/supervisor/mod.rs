@@ -16,8 +16,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::time::Time;
 use client::{Client, Informer, Resource};
 use component::{CommonArgs, Context, Failure, Kubeconfig, Shutdown, Spec};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -78,6 +80,7 @@ async fn supervise(dir: &DataDir, args: &UpArgs, context: &Context) -> Result<()
     if !args.control_plane_only {
         tell(&Progress::Step(format!("starting node {node_name} at {node_ip}")));
         let folder = dir.node(&node_name);
+        let start = context.clock.now();
         let server = Kubeconfig::load(dir.kubeconfig("admin"))?.server;
         node::prepare(&client, &folder, &node_name, &node_ip, &server, args).await?;
         for daemon in [
@@ -89,7 +92,7 @@ async fn supervise(dir: &DataDir, args: &UpArgs, context: &Context) -> Result<()
             std::fs::write(&file, daemon.arguments.join("\n")).map_err(CoxError::file("write", &file))?;
             daemons.start(daemon);
         }
-        node_ready(&client, &node_name, shutdown).await?;
+        node_ready(&client, &node_name, start, shutdown).await?;
     }
     tell(&Progress::Ready);
     info!(node = %node_name, "the cluster is ready");
@@ -138,7 +141,25 @@ struct Node {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct NodeStatus {
-    conditions: Vec<api::meta::Condition>,
+    conditions: Vec<NodeCondition>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NodeCondition {
+    r#type: String,
+    status: String,
+    message: String,
+    last_heartbeat_time: Option<Time>,
+}
+
+impl NodeCondition {
+    /// Whether this is what a kubelet says that was started at `start`, and not what one said before it. Heartbeats
+    /// are in whole seconds.
+    fn is_true_since(&self, start: Timestamp) -> bool {
+        let heard = self.last_heartbeat_time.map(|time| time.0.as_second());
+        self.status == "True" && heard >= Some(start.as_second())
+    }
 }
 
 impl Resource for Node {
@@ -153,10 +174,15 @@ impl Resource for Node {
     }
 }
 
-/// Waits until the node is ready; a node that says why it is not is waited for too, since that may pass, but the
+/// Waits until the node's kubelet says that it is ready; what one said before `start` does not count. A node that says why it is not is waited for too, since that may pass, but the
 /// reason is told when the time is over.
-async fn node_ready(client: &Client, name: &str, shutdown: &Shutdown) -> Result<(), CoxError> {
-    let (sender, mut seen) = tokio::sync::watch::channel(None::<api::meta::Condition>);
+async fn node_ready(
+    client: &Client,
+    name: &str,
+    start: Timestamp,
+    shutdown: &Shutdown,
+) -> Result<(), CoxError> {
+    let (sender, mut seen) = tokio::sync::watch::channel(None::<NodeCondition>);
     let watching = Shutdown::new();
     let handler = move |_old: Option<&Arc<Node>>, new: Option<&Arc<Node>>| {
         let ready = new.and_then(|node| node.status.conditions.iter().find(|c| c.r#type == "Ready")).cloned();
@@ -165,7 +191,7 @@ async fn node_ready(client: &Client, name: &str, shutdown: &Shutdown) -> Result<
     let api = client.api::<Node>();
     Informer::new().fields(format!("metadata.name={name}")).on_change(handler).spawn(&api, &watching);
     let is_ready =
-        |condition: &Option<api::meta::Condition>| condition.as_ref().is_some_and(|c| c.status == "True");
+        |condition: &Option<NodeCondition>| condition.as_ref().is_some_and(|c| c.is_true_since(start));
     let ready = tokio::select! {
         waited = tokio::time::timeout(READY_WITHIN, seen.wait_for(is_ready)) => waited.is_ok(),
         () = shutdown.triggered() => false,
@@ -196,4 +222,23 @@ fn node_address() -> IpAddr {
         socket.local_addr()
     };
     ask().map_or(loopback, |address| address.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_ready_when_the_kubelet_that_was_started_says_so() {
+        let start: Timestamp = "2026-11-24T10:00:00.7Z".parse().expect("a time");
+        let condition = |status: &str, heartbeat: &str| -> NodeCondition {
+            let text =
+                format!(r#"{{"type": "Ready", "status": "{status}", "lastHeartbeatTime": {heartbeat}}}"#);
+            serde_json::from_str(&text).expect("a condition")
+        };
+        assert!(condition("True", r#""2026-11-24T10:00:00Z""#).is_true_since(start));
+        assert!(!condition("True", r#""2026-11-24T09:59:59Z""#).is_true_since(start), "one that has ended");
+        assert!(!condition("False", r#""2026-11-24T10:00:01Z""#).is_true_since(start));
+        assert!(!condition("True", "null").is_true_since(start));
+    }
 }
