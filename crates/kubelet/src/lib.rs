@@ -27,6 +27,8 @@ pub mod runtime;
 mod server;
 pub mod status;
 mod streams;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod volumes;
 pub mod workers;
 

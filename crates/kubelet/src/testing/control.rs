@@ -1,0 +1,193 @@
+//! An apiserver that knows pods only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::gvk::NamespacedName;
+use client::informer::{From, ItemStream, Source, SourceItem};
+use client::{ClientError, EventType, RawObject};
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::control_plane::{ControlPlane, Reply, Service, Values};
+use crate::pod::Pod;
+
+/// Keeps pods, events and nothing else. Clones share everything.
+#[derive(Clone)]
+pub struct FakeControlPlane {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    version: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    pods: BTreeMap<NamespacedName, Value>,
+    watchers: Vec<mpsc::UnboundedSender<SourceItem>>,
+    events: Vec<String>,
+}
+
+impl Default for FakeControlPlane {
+    fn default() -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::default(), version: watch::Sender::new(1) }) }
+    }
+}
+
+impl FakeControlPlane {
+    /// Creates a pod, or puts another state in its place.
+    pub fn put(&self, mut pod: Value) {
+        let version = *self.shared.version.borrow() + 1;
+        let mut state = self.shared.state.lock();
+        pod["metadata"]["resourceVersion"] = version.to_string().into();
+        let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let name = NamespacedName::new(text("namespace"), text("name"));
+        let item = SourceItem::Applied(raw(&name, &pod, version));
+        state.pods.insert(name, pod);
+        state.watchers.retain(|watcher| watcher.send(item.clone()).is_ok());
+        drop(state);
+        self.shared.version.send_replace(version);
+    }
+
+    /// Asks for the deletion of a pod of the namespace `default`, as a client does.
+    pub fn delete(&self, name: &str, now: jiff::Timestamp, grace_seconds: i64) {
+        if let Some(mut pod) = self.object(name) {
+            pod["metadata"]["deletionTimestamp"] =
+                serde_json::to_value(api::time::Time(now)).unwrap_or_default();
+            pod["metadata"]["deletionGracePeriodSeconds"] = grace_seconds.into();
+            self.put(pod);
+        }
+    }
+
+    /// Takes a pod of the namespace `default` out, as a forced deletion does.
+    pub fn remove(&self, name: &str) {
+        let version = *self.shared.version.borrow() + 1;
+        let name = NamespacedName::new("default", name);
+        let mut state = self.shared.state.lock();
+        let Some(pod) = state.pods.remove(&name) else { return };
+        let item = SourceItem::Deleted(raw(&name, &pod, version));
+        state.watchers.retain(|watcher| watcher.send(item.clone()).is_ok());
+        drop(state);
+        self.shared.version.send_replace(version);
+    }
+
+    /// A pod of the namespace `default`, whole.
+    pub fn object(&self, name: &str) -> Option<Value> {
+        self.shared.state.lock().pods.get(&NamespacedName::new("default", name)).cloned()
+    }
+
+    /// A pod of the namespace `default`, as the kubelet sees it.
+    pub fn pod(&self, name: &str) -> Option<Pod> {
+        self.object(name).map(|pod| serde_json::from_value(pod).expect("what the kubelet wrote is a pod"))
+    }
+
+    /// Counts the changes: each wakes whoever waits on it.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.version.subscribe()
+    }
+
+    /// Takes out the events so far, as `Reason: message`.
+    pub fn take_events(&self) -> Vec<String> {
+        std::mem::take(&mut self.shared.state.lock().events)
+    }
+
+    /// What an informer follows instead of an apiserver.
+    pub fn source(&self) -> impl Source {
+        Watched(self.clone())
+    }
+}
+
+fn raw(name: &NamespacedName, pod: &Value, version: u64) -> RawObject {
+    RawObject {
+        namespace: name.namespace.clone(),
+        name: name.name.clone(),
+        uid: pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+        resource_version: version,
+        payload: pod.to_string().into_bytes().into(),
+        warnings: Vec::new(),
+    }
+}
+
+struct Watched(FakeControlPlane);
+
+impl Source for Watched {
+    async fn open(&self, _: From) -> Result<ItemStream, ClientError> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let version = *self.0.shared.version.borrow();
+        let mut state = self.0.shared.state.lock();
+        for (name, pod) in &state.pods {
+            let _the_receiver_is_here = sender.send(SourceItem::Applied(raw(name, pod, version)));
+        }
+        let _the_receiver_is_here = sender.send(SourceItem::Complete { version, watching: true });
+        state.watchers.push(sender);
+        let items = stream::unfold(receiver, |mut receiver| async move {
+            let item = receiver.recv().await?;
+            Some((Ok(item), receiver))
+        });
+        Ok(items.boxed())
+    }
+}
+
+/// Merges as a merge patch does.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(fields) = patch else {
+        target.clone_from(patch);
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in fields {
+        if value.is_null() {
+            if let Some(object) = target.as_object_mut() {
+                object.remove(key);
+            }
+        } else {
+            merge(&mut target[key], value);
+        }
+    }
+}
+
+impl ControlPlane for FakeControlPlane {
+    fn config_map<'a>(&'a self, _: &'a str, _: &'a str) -> Reply<'a, Option<Values>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn secret<'a>(&'a self, _: &'a str, _: &'a str) -> Reply<'a, Option<Values>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn services(&self, _: &str) -> Vec<Service> {
+        Vec::new()
+    }
+
+    fn patch_status<'a>(&'a self, _: &'a str, name: &'a str, patch: &'a Value) -> Reply<'a, ()> {
+        Box::pin(async move {
+            // Of another pod of that name nothing is written: the uid in the patch is a precondition.
+            let same = |pod: &Value| pod["metadata"]["uid"] == patch["metadata"]["uid"];
+            if let Some(mut pod) = self.object(name).filter(same) {
+                merge(&mut pod, patch);
+                self.put(pod);
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_pod<'a>(&'a self, _: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()> {
+        Box::pin(async move {
+            if self.object(name).is_some_and(|pod| pod["metadata"]["uid"] == uid) {
+                self.remove(name);
+            }
+            Ok(())
+        })
+    }
+
+    fn event(&self, _: &Pod, _: &str, _: EventType, reason: &'static str, message: String) {
+        self.shared.state.lock().events.push(format!("{reason}: {message}"));
+    }
+}
