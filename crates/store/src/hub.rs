@@ -314,6 +314,31 @@ impl Hub {
         self.inner.lock().floor
     }
 
+    /// Makes a state the newest of which nobody knows what led to it: watchers that stand before it are told so.
+    /// Gives all streams, as [`Hub::publish`] does.
+    pub(crate) fn reset(&self, state: State) -> Vec<Arc<Stream>> {
+        let floor = (state.revision, state.written);
+        let mut inner = self.inner.lock();
+        self.state.store(Arc::new(state));
+        self.published.store(floor.0.0, Ordering::Release);
+        inner.floor = floor;
+        inner.bytes = 0;
+        inner.past.clear();
+        let lost = std::mem::take(&mut inner.recent);
+        let streams: Vec<_> = inner.streams.values().flat_map(HashMap::values).cloned().collect();
+        streams.iter().for_each(|stream| stream.drop_through(floor.0));
+        drop(inner);
+        drop(lost);
+        streams
+    }
+
+    /// The event of a revision, if the window has it.
+    pub(crate) fn event_at(&self, revision: Revision) -> Option<Arc<Event>> {
+        let inner = self.inner.lock();
+        let at = inner.recent.partition_point(|event| event.revision() < revision);
+        inner.recent.get(at).filter(|event| event.revision() == revision).cloned()
+    }
+
     /// The window's events of one key, newest first.
     pub(crate) fn events_of(&self, key: &crate::key::Key) -> Vec<Arc<Event>> {
         let inner = self.inner.lock();

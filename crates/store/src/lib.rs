@@ -33,8 +33,22 @@
 //! - **Formats.** Every file says its version; one that is newer is refused. The index is a copy that is made anew
 //!   whenever it does not fit. One process has the directory open at a time.
 //!
+//! # The etcd backend
+//! - **Revisions** are etcd's: strictly increasing for all stores over one etcd cluster, with gaps where something else
+//!   is written there. A group's writes follow one another; writes of others may stand between them.
+//! - **When a write is done.** When etcd has acknowledged it and this store's memory has it. Preconditions hold across
+//!   all stores. If its answer gets lost the store finds out; where it cannot, [`WriteError::Unknown`]; where etcd is
+//!   out of reach, [`WriteError::Unavailable`], and [`Store::reachable`] says so until it is back.
+//! - **Reads** see all writes of their own store, and those of another one as soon as etcd has told of them: a moment
+//!   later, or when etcd is back.
+//! - **History** is what the window in memory has: it begins some thousand revisions before the store was opened, if
+//!   etcd still has them. Watches go on over the loss of a member and of the connection. What was compacted meanwhile
+//!   or changed by hand cannot be told: watches end with [`ReadError::Compacted`] then.
+//! - **Secrets** are encrypted with the keys of [`EtcdOptions::seal`], bound to their key and to when and by whom they
+//!   were written. Somebody who can write to etcd can bring back an old value.
+//!
 //! Read on, in this order: [`key`], [`entry`], [`write`](mod@write), [`state`], [`stage`], [`hub`], [`watch`],
-//! [`store`], [`disk`], the log, [`backup`], [`seal`].
+//! [`store`], [`disk`], the log, etcd, [`backup`], [`seal`].
 
 pub mod key;
 
@@ -58,6 +72,8 @@ pub mod disk;
 
 mod log;
 
+mod etcd;
+
 pub mod backup;
 
 pub mod seal;
@@ -68,6 +84,7 @@ pub mod testing;
 pub use author::Author;
 pub use backup::{Backup, RestoreError, Restored, restore};
 pub use entry::{Entry, Event, EventKind, Extract, ExtractError, Extracted, Template, Term};
+pub use etcd::{EtcdError, EtcdOptions, EtcdTls};
 pub use hub::Window;
 pub use key::{Bucket, Key, Revision, Timestamp};
 pub use log::LogOptions;

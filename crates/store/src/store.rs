@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::entry::{Entry, Event, Extract, Extracted};
+use crate::etcd::{Etcd, EtcdOptions};
 use crate::hub::{Hub, Window};
 use crate::key::{Bucket, Key, Revision, Timestamp};
 use crate::log::recover::OpenError;
@@ -27,6 +28,8 @@ pub enum Backend {
     Memory,
     /// In a log of revisions on a disk.
     Log(LogOptions),
+    /// In etcd, together with other stores.
+    Etcd(EtcdOptions),
 }
 
 /// How a store is opened.
@@ -73,6 +76,8 @@ enum Engine {
     Memory { clock: Clock, commit: Mutex<()> },
     /// The log's committer does.
     Log(Box<Log>),
+    /// etcd does.
+    Etcd(Etcd),
 }
 
 impl Store {
@@ -87,6 +92,10 @@ impl Store {
             Backend::Log(options) => {
                 let log = Log::open(options, extract.clone(), clock, window)?;
                 (log.hub().clone(), Engine::Log(Box::new(log)))
+            }
+            Backend::Etcd(options) => {
+                let etcd = Etcd::open(options, extract.clone(), clock, window)?;
+                (etcd.hub().clone(), Engine::Etcd(etcd))
             }
         };
         Ok(Store(Arc::new(Inner { hub, extract, engine })))
@@ -105,7 +114,7 @@ impl Store {
             Err(oldest) => oldest,
         };
         match &self.0.engine {
-            Engine::Memory { .. } => Err(ReadError::Compacted { asked: revision, oldest }),
+            Engine::Memory { .. } | Engine::Etcd(_) => Err(ReadError::Compacted { asked: revision, oldest }),
             Engine::Log(log) => {
                 let known = log.past.lock().clone().filter(|state| state.revision == revision);
                 if let Some(state) = known {
@@ -126,7 +135,7 @@ impl Store {
     /// The versions of one key that are kept, newest first: what was put, and when it was deleted.
     pub async fn history(&self, key: &Key) -> Result<Vec<Arc<Event>>, ReadError> {
         match &self.0.engine {
-            Engine::Memory { .. } => Ok(self.0.hub.events_of(key)),
+            Engine::Memory { .. } | Engine::Etcd(_) => Ok(self.0.hub.events_of(key)),
             Engine::Log(_) => {
                 let key = key.clone();
                 self.blocking(move |log, extract| log.keeper().history(&key, extract)).await
@@ -139,7 +148,9 @@ impl Store {
         match self.0.hub.revision_at(time) {
             Ok(revision) => Ok(revision),
             Err(oldest) => match &self.0.engine {
-                Engine::Memory { .. } => Err(ReadError::Compacted { asked: Revision(0), oldest }),
+                Engine::Memory { .. } | Engine::Etcd(_) => {
+                    Err(ReadError::Compacted { asked: Revision(0), oldest })
+                }
                 Engine::Log(_) => self.blocking(move |log, _| log.keeper().revision_at(time)).await,
             },
         }
@@ -148,7 +159,7 @@ impl Store {
     /// The oldest revision that [`Store::snapshot_at`] and [`Store::watch`] can go back to.
     pub fn oldest(&self) -> Revision {
         match &self.0.engine {
-            Engine::Memory { .. } => self.0.hub.floor().0,
+            Engine::Memory { .. } | Engine::Etcd(_) => self.0.hub.floor().0,
             Engine::Log(log) => log.keeper().compacted(),
         }
     }
@@ -156,7 +167,7 @@ impl Store {
     /// The same, with the time at which that revision was written; 0 where it is the first one, of an empty store.
     pub fn reaches_back_to(&self) -> (Revision, Timestamp) {
         match &self.0.engine {
-            Engine::Memory { .. } => self.0.hub.floor(),
+            Engine::Memory { .. } | Engine::Etcd(_) => self.0.hub.floor(),
             Engine::Log(log) => log.keeper().reaches_back_to(),
         }
     }
@@ -168,7 +179,7 @@ impl Store {
     ) -> Result<T, ReadError> {
         let store = self.clone();
         let task = tokio::task::spawn_blocking(move || match &store.0.engine {
-            Engine::Memory { .. } => Err(ReadError::Closed),
+            Engine::Memory { .. } | Engine::Etcd(_) => Err(ReadError::Closed),
             Engine::Log(log) => read(log, &store.0.extract),
         });
         task.await.unwrap_or(Err(ReadError::Closed))
@@ -195,6 +206,10 @@ impl Store {
                 let count = prepared.len();
                 log.submit(prepared).await.unwrap_or_else(|_| vec![Err(WriteError::Closed); count])
             }
+            Engine::Etcd(etcd) => {
+                let count = prepared.len();
+                etcd.submit(prepared).await.unwrap_or_else(|_| vec![Err(WriteError::Closed); count])
+            }
         }
     }
 
@@ -211,7 +226,7 @@ impl Store {
             return Err(ReadError::Compacted { asked: after, oldest });
         }
         let past = match &self.0.engine {
-            Engine::Memory { .. } => None,
+            Engine::Memory { .. } | Engine::Etcd(_) => None,
             Engine::Log(log) => Some((log.keeper().clone(), self.0.extract.clone())),
         };
         Ok(Watch::new(self.0.hub.clone(), bucket, scope.into(), after, past))
@@ -225,16 +240,25 @@ impl Store {
                 let _commit = commit.lock();
                 self.0.hub.close();
             }
-            Engine::Log(_) => {
+            Engine::Log(_) | Engine::Etcd(_) => {
                 let store = self.clone();
-                let closed = tokio::task::spawn_blocking(move || {
-                    if let Engine::Log(log) = &store.0.engine {
-                        log.close();
-                    }
+                let closed = tokio::task::spawn_blocking(move || match &store.0.engine {
+                    Engine::Memory { .. } => {}
+                    Engine::Log(log) => log.close(),
+                    Engine::Etcd(etcd) => etcd.close(),
                 });
                 // It fails only when the runtime goes away, and then the last handle closes the log.
                 let _ = closed.await;
             }
+        }
+    }
+
+    /// Whether writes can be made now, and why not: a backend may be out of reach for a while, and comes back by
+    /// itself. Reads go on meanwhile, from what is known.
+    pub fn reachable(&self) -> Result<(), Arc<str>> {
+        match &self.0.engine {
+            Engine::Memory { .. } | Engine::Log(_) => Ok(()),
+            Engine::Etcd(etcd) => etcd.reachable(),
         }
     }
 

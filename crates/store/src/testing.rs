@@ -2,11 +2,13 @@
 //!
 //! A backend's test hands [`run_all`] a function that makes an empty store. Read on: [`behaviours`] for the list,
 //! [`histories`] for
-//! random ones, [`disk`] for a disk that fails.
+//! random ones, [`disk`] for a disk that fails, [`etcd`] for a real etcd cluster.
 
 pub mod behaviours;
 
 pub mod disk;
+
+pub mod etcd;
 
 pub mod histories;
 

@@ -87,10 +87,16 @@ pub enum WriteError {
         /// What failed.
         reason: Arc<str>,
     },
-    /// The disk failed while this very write was on its way: it may be there after the next start, or not.
-    #[error("the disk failed during this write ({reason})")]
+    /// The disk failed, or etcd went out of reach, while this very write was on its way: it may be there later, or not.
+    #[error("nobody knows whether the write was done ({reason})")]
     Unknown {
         /// What failed.
+        reason: Arc<str>,
+    },
+    /// etcd is out of reach, or refuses. Trying again later may help.
+    #[error("etcd cannot be used ({reason})")]
+    Unavailable {
+        /// What the last try said.
         reason: Arc<str>,
     },
     /// The store is closed.

@@ -192,9 +192,10 @@ pub(super) fn write_failed(error: &WriteError) -> Status {
             format!("Request entity too large: an object of {size} bytes is more than the store takes"),
         ),
         WriteError::InvalidKey { .. } => Status::bad_request("the name of the object cannot be stored"),
-        WriteError::Full | WriteError::Failed { .. } | WriteError::Closed => {
-            Status::failure(Reason::ServiceUnavailable, error.to_string())
-        }
+        WriteError::Full
+        | WriteError::Failed { .. }
+        | WriteError::Unavailable { .. }
+        | WriteError::Closed => Status::failure(Reason::ServiceUnavailable, error.to_string()),
         WriteError::Unknown { .. } => Status::failure(Reason::Timeout, error.to_string()),
         WriteError::PreconditionFailed { .. } | WriteError::Malformed { .. } => Status::internal(error),
     }

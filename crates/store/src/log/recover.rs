@@ -64,6 +64,9 @@ pub enum OpenError {
         #[source]
         source: SealError,
     },
+    /// etcd cannot be used.
+    #[error("cannot open the store in etcd")]
+    Etcd(#[from] crate::etcd::EtcdError),
     /// The disk failed.
     #[error("cannot {what} {}", path.display())]
     Io {

@@ -30,7 +30,7 @@ fn histories() -> u64 {
 fn options(backend: Backend) -> Options {
     // A log goes on where memory ends.
     let window = match backend {
-        Backend::Memory => Window::default(),
+        Backend::Memory | Backend::Etcd(_) => Window::default(),
         Backend::Log(_) => Window { events: 64, bytes: 1 << 20 },
     };
     Options { clock: ticking_clock(), window, ..Options::new(backend, word_terms()) }

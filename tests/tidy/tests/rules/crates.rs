@@ -41,6 +41,9 @@ const FENCES: &[(&str, &[&str])] = &[
         "tonic",
         &[
             "crates/rpc/",
+            // etcd speaks gRPC; its messages are nobody else's.
+            "crates/store/src/etcd",
+            "crates/store/build.rs",
             "crates/client/",
             "crates/component/",
             "crates/apiserver/src/grpc",
@@ -61,6 +64,8 @@ const UNNAMED: &[(&str, &str, &str)] = &[
     ("rpc", "prost", "the generated code"),
     ("rpc", "prost-types", "the generated code"),
     ("rpc", "tonic-prost", "the generated code"),
+    ("store", "prost", "the generated code"),
+    ("store", "tonic-prost", "the generated code"),
 ];
 
 fn names(dependencies: &[Dependency], kind: &str) -> BTreeSet<String> {
