@@ -3,11 +3,15 @@
 //! [`Args`] is text; [`Config`] is typed and checked and binds nothing. What cannot work is refused here, and the
 //! daemon then ends with exit code 64.
 
+mod etcd;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
 use component::CommonArgs;
+
+pub use etcd::{EtcdArgs, EtcdConfigError, EtcdStore};
 
 /// The network of Service addresses.
 pub const SERVICE_NETWORK: &str = "10.96.0.0/16";
@@ -37,7 +41,11 @@ pub struct Args {
     /// The port to listen on; 0 takes any that is free.
     #[arg(long, value_name = "PORT", default_value_t = 6443)]
     pub secure_port: u16,
-    /// Where objects are kept: `local` (a synced log under the data directory) or `memory`.
+    /// Where objects are kept: `local` (a synced log under the data directory), `memory`, or in etcd, which several
+    /// apiservers can share: `etcd://host:port,host:port`.
+    ///
+    /// Apiservers that share an etcd cluster also share `pki/ca.crt`, `pki/ca.key` and `store.keys` of their data
+    /// directories: copy these from the first one before another one starts.
     #[arg(long, value_name = "STORE", default_value = "local")]
     pub store: String,
     /// The network of Service addresses.
@@ -49,6 +57,9 @@ pub struct Args {
     /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
+    /// With a store in etcd.
+    #[command(flatten)]
+    pub etcd: EtcdArgs,
 }
 
 /// Where objects are kept.
@@ -58,6 +69,8 @@ pub enum StoreKind {
     Local(PathBuf),
     /// In memory only.
     Memory,
+    /// In etcd.
+    Etcd(EtcdStore),
 }
 
 /// What a server is started with.
@@ -77,8 +90,11 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// A store of another kind.
-    #[error("--store {0}: this build keeps objects in \"local\" or \"memory\" only")]
+    #[error("--store {0}: objects are kept in \"local\", \"memory\" or \"etcd://host:port\"")]
     Store(String),
+    /// The flags of etcd.
+    #[error(transparent)]
+    Etcd(#[from] EtcdConfigError),
     /// Another network.
     #[error("--service-cluster-ip-range {0}: Services have their addresses in {SERVICE_NETWORK} only")]
     ServiceNetwork(String),
@@ -94,7 +110,12 @@ impl TryFrom<Args> for Config {
         let store = match args.store.as_str() {
             "local" => StoreKind::Local(args.data_dir.join("store")),
             "memory" => StoreKind::Memory,
-            other => return Err(ConfigError::Store(other.to_owned())),
+            other => match other.strip_prefix("etcd://") {
+                Some(list) => {
+                    StoreKind::Etcd(EtcdStore::of(other, list, args.etcd, args.data_dir.join("store"))?)
+                }
+                None => return Err(ConfigError::Store(other.to_owned())),
+            },
         };
         if args.service_cluster_ip_range != SERVICE_NETWORK {
             return Err(ConfigError::ServiceNetwork(args.service_cluster_ip_range));
@@ -134,12 +155,35 @@ mod tests {
     }
 
     #[test]
+    fn a_store_in_etcd_has_members_files_and_a_prefix() {
+        let found = config(&["--store", "etcd://a:1,[::1]:2"]).expect("a configuration").store;
+        let members = vec!["a:1".to_owned(), "[::1]:2".to_owned()];
+        assert_eq!(found, StoreKind::Etcd(EtcdStore::new(members.clone(), "/d/store".into())));
+        let mut more = vec!["--store", "etcd://a:1,[::1]:2", "--etcd-cafile", "/ca", "--etcd-certfile", "/c"];
+        more.extend(["--etcd-keyfile", "/k", "--etcd-username", "u", "--etcd-password-file", "/p"]);
+        more.extend(["--etcd-prefix", "/x/y/", "--etcd-compaction-interval", "1h"]);
+        let wanted = EtcdStore {
+            prefix: "/x/y/".to_owned(),
+            authority: Some("/ca".into()),
+            identity: Some(("/c".into(), "/k".into())),
+            user: Some(("u".to_owned(), "/p".into())),
+            compaction_interval: std::time::Duration::from_secs(3600),
+            ..EtcdStore::new(members, "/d/store".into())
+        };
+        assert_eq!(config(&more).expect("a configuration").store, StoreKind::Etcd(wanted));
+    }
+
+    #[test]
     fn what_cannot_work_is_refused() {
         let refused = |more: &[&str]| config(more).expect_err("it is refused").to_string();
         assert_eq!(
-            refused(&["--store", "etcd://127.0.0.1:2379"]),
-            "--store etcd://127.0.0.1:2379: this build keeps objects in \"local\" or \"memory\" only"
+            refused(&["--store", "zookeeper"]),
+            "--store zookeeper: objects are kept in \"local\", \"memory\" or \"etcd://host:port\""
         );
+        for store in ["etcd://", "etcd://a", "etcd://a:1,", "etcd://a:1/b", "etcd://a:99999"] {
+            assert!(refused(&["--store", store]).contains("etcd://host:port,host:port"), "{store}");
+        }
+        assert!(refused(&["--store", "etcd://a:1", "--etcd-prefix", "/"]).contains("--etcd-prefix /:"));
         assert!(refused(&["--service-cluster-ip-range", "10.0.0.0/8"]).contains("10.96.0.0/16"));
         assert!(refused(&["--advertise-address", "0.0.0.0"]).contains("0.0.0.0"));
         assert_eq!(

@@ -81,7 +81,9 @@ impl Service {
     async fn rotate_keys(&self, context: &RequestContext) -> Result<RotateKeysResponse, ApiStatus> {
         administrator(context, "keys are rotated")?;
         let Some(encryption) = self.encryption.clone() else {
-            return Err(ApiStatus::bad_request("the store is not on a disk: nothing is encrypted at rest"));
+            return Err(ApiStatus::bad_request(
+                "keys are rotated where the store is on the server's own disk only",
+            ));
         };
         let rotated = tokio::task::spawn_blocking(move || encryption.rotate()).await;
         let rotated = rotated.map_err(ApiStatus::internal)?;

@@ -67,8 +67,12 @@ impl Encryption {
 
     /// The log in `dir`, sealed with the keys.
     pub(crate) fn log(&self, dir: &Path) -> LogOptions {
-        let seal: Arc<dyn Seal> = self.keys.clone();
-        LogOptions { seal: Some(seal), ..LogOptions::new(dir) }
+        LogOptions { seal: Some(self.seal()), ..LogOptions::new(dir) }
+    }
+
+    /// The keys, for a store.
+    pub(crate) fn seal(&self) -> Arc<dyn Seal> {
+        self.keys.clone()
     }
 
     /// Makes a new key and seals with it from now on. The older ones still open what they sealed.

@@ -8,6 +8,7 @@ mod listener;
 mod restore;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,7 @@ use api::status::Status;
 use component::health::Question;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
-use store::{Backend, Bucket, OpenError, Options, Store};
+use store::{Backend, Bucket, EtcdOptions, OpenError, Options, Store, Window};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -28,13 +29,16 @@ pub use restore::{RestoreFailure, restore};
 use self::listener::Tls;
 
 use crate::bootstrap::Bootstrap;
-use crate::config::{Config, StoreKind};
+use crate::config::{Config, EtcdStore, StoreKind};
 use crate::logs::Kubelets;
 use crate::pipeline::{self, ComponentsOnly, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
 use crate::pki::{Kubeconfigs, Pki, PkiError, Place};
 
 /// How long connections may take to finish after shutdown before the store is closed under them.
 const DRAIN: Duration = Duration::from_secs(8);
+
+/// What watches can go back to with a store in etcd: unlike a log it is not read again for them.
+const ETCD_WINDOW: Window = Window { events: 65_536, bytes: 32 << 20 };
 
 /// How often the server looks whether its certificates are to be renewed.
 const RENEW_EVERY: Duration = Duration::from_secs(12 * 3600);
@@ -60,6 +64,15 @@ pub enum StartError {
     /// Encryption at rest.
     #[error("prepare encryption")]
     Encryption(#[source] EncryptionError),
+    /// A file for the connection to etcd.
+    #[error("read {}", file.display())]
+    EtcdFile {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The store.
     #[error("open the store")]
     Store(#[source] OpenError),
@@ -108,6 +121,9 @@ impl Server {
         let watched = store.clone();
         // The name under which monitoring looks for the store of an apiserver.
         context.health.register_fn("etcd", Question::Live, move || alive(&watched));
+        let reached = store.clone();
+        let reachable = move || reached.reachable().map_err(|reason| reason.to_string());
+        context.health.register_fn("etcd-readiness", Question::Ready, reachable);
         let pipeline = Pipeline::new(Parts {
             store: store.clone(),
             authorizer: Arc::new(ComponentsOnly),
@@ -121,7 +137,8 @@ impl Server {
             pipeline: pipeline.clone(),
             context: context.clone(),
             authority,
-            encryption,
+            // Several servers have the keys of what is in etcd: none of them can change them for all.
+            encryption: encryption.filter(|_| matches!(config.store, StoreKind::Local(_))),
             kubelets,
             address: SocketAddr::new(config.advertise, address.port()),
         });
@@ -162,11 +179,13 @@ impl Server {
     }
 }
 
-/// The keys of a store on the disk.
+/// The keys of a store that lasts.
 fn encryption(kind: &StoreKind) -> Result<Option<Encryption>, StartError> {
     match kind {
         StoreKind::Memory => Ok(None),
-        StoreKind::Local(dir) => Encryption::open(dir).map(Some).map_err(StartError::Encryption),
+        StoreKind::Local(beside) | StoreKind::Etcd(EtcdStore { beside, .. }) => {
+            Encryption::open(beside).map(Some).map_err(StartError::Encryption)
+        }
     }
 }
 
@@ -177,9 +196,16 @@ async fn open(
 ) -> Result<Store, StartError> {
     let backend = match (kind, encryption) {
         (StoreKind::Local(dir), Some(encryption)) => Backend::Log(encryption.log(dir)),
+        (StoreKind::Etcd(etcd), encryption) => {
+            let options = etcd.options().map_err(|(file, source)| StartError::EtcdFile { file, source })?;
+            Backend::Etcd(EtcdOptions { seal: encryption.map(Encryption::seal), ..options })
+        }
         (StoreKind::Local(_), None) | (StoreKind::Memory, _) => Backend::Memory,
     };
     let mut options = Options::new(backend, pipeline::extract());
+    if let StoreKind::Etcd(_) = kind {
+        options.window = ETCD_WINDOW;
+    }
     let clock = context.clock.clone();
     options.clock = Arc::new(move || SystemTime::from(clock.now()));
     // Reading a large log takes a while, and the threads here have other things to do.
