@@ -36,6 +36,8 @@ struct Attempt<'a> {
     written: Timestamp,
     /// The revision that the key must have; 0 when it must not be there.
     expected: i64,
+    /// A delete that does not put the last state, since etcd has no room for it. Watches end then.
+    bare: bool,
 }
 
 /// Makes one write.
@@ -66,7 +68,7 @@ pub(crate) async fn write(shared: &Shared, prepared: &Prepared) -> WriteResult {
         .codec
         .encode(&write.key, template, write.author.as_deref(), written, nonce)
         .map_err(|error| WriteError::Unavailable { reason: crate::log::chain(&error).into() })?;
-    Attempt { shared, prepared, place, value, nonce, written, expected }.run().await
+    Attempt { shared, prepared, place, value, nonce, written, expected, bare: false }.run().await
 }
 
 impl Attempt<'_> {
@@ -85,6 +87,10 @@ impl Attempt<'_> {
                 Err(error) => error,
             };
             let reason = match error {
+                CallError::Full if self.deletes() && !self.bare => {
+                    self.bare = true;
+                    continue;
+                }
                 CallError::Full if !unsure => return Err(WriteError::Full),
                 CallError::TooLarge if !unsure => {
                     return Err(WriteError::TooLarge { size: self.value.len() });
@@ -141,7 +147,8 @@ impl Attempt<'_> {
             true => {
                 failure.push(get(last.clone()));
                 let delete = DeleteRangeRequest { key: self.place.clone() };
-                vec![op(Step::RequestDeleteRange(delete)), put(last)]
+                let delete = op(Step::RequestDeleteRange(delete));
+                if self.bare { vec![delete] } else { vec![delete, put(last)] }
             }
         };
         let compare = Compare {

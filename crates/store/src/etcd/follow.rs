@@ -220,7 +220,14 @@ impl Follower {
         let range = self.shared.codec.everything();
         let mut stream = connection.watch(range, self.position + 1).await?;
         loop {
-            let response = next(&mut stream).await?;
+            let response = tokio::select! {
+                response = next(&mut stream) => response?,
+                () = self.shared.link.doubted() => {
+                    // A silent watch may be one that nothing happens on, or one whose member is gone.
+                    connection.answers(self.shared.codec.started()).await?;
+                    continue;
+                }
+            };
             if response.canceled && response.compact_revision > 0 {
                 return Err(CallError::Compacted.into());
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use tokio_stream::StreamExt as _;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -27,8 +27,11 @@ use super::{EtcdError, EtcdOptions};
 /// How long a member may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// A member that says nothing for so long is asked whether it is there, and has as long again to answer.
-const ALIVE: Duration = Duration::from_secs(3);
+/// A member that says nothing for so long is asked whether it is there: etcd takes offence at less than five seconds.
+const ALIVE: Duration = Duration::from_secs(10);
+
+/// How long it has to answer.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// After all members were tried in vain, nobody tries again for so long.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -99,6 +102,7 @@ pub(crate) struct Link {
     members: Vec<(Arc<str>, Endpoint)>,
     user: Option<(String, String)>,
     state: Mutex<State>,
+    doubt: Notify,
 }
 
 struct State {
@@ -129,7 +133,7 @@ impl Link {
                 .connect_timeout(CONNECT)
                 .tcp_nodelay(true)
                 .http2_keep_alive_interval(ALIVE)
-                .keep_alive_timeout(ALIVE)
+                .keep_alive_timeout(ANSWER)
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(4 << 20)
                 .initial_connection_window_size(8 << 20);
@@ -147,7 +151,7 @@ impl Link {
             return Err(EtcdError::NoEndpoint);
         }
         let state = State { next: 0, number: 0, connection: None, failed: None };
-        Ok(Link { members, user: options.user.clone(), state: Mutex::new(state) })
+        Ok(Link { members, user: options.user.clone(), state: Mutex::new(state), doubt: Notify::new() })
     }
 
     /// The connection; a new one when there is none.
@@ -186,7 +190,13 @@ impl Link {
         if state.connection.as_ref().is_some_and(|current| current.number == connection.number) {
             state.connection = None;
             state.next += 1;
+            self.doubt.notify_one();
         }
+    }
+
+    /// Waits until somebody finds a connection broken: for the one who holds on to an older one.
+    pub(crate) async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     async fn connect(&self, at: usize, number: u64) -> Result<Connection, CallError> {
@@ -259,6 +269,12 @@ impl Connection {
     pub(crate) async fn header(&self, key: Bytes) -> Result<ResponseHeader, CallError> {
         let answer = self.range(RangeRequest { key, limit: 1, ..RangeRequest::default() }).await?;
         answer.header.ok_or_else(|| CallError::Refused("an answer of etcd has no header".into()))
+    }
+
+    /// Whether the member answers, and has the others with it.
+    pub(crate) async fn answers(&self, key: Bytes) -> Result<(), CallError> {
+        let answer = tokio::time::timeout(ANSWER, self.header(key)).await;
+        answer.map_err(|_| CallError::Lost("etcd does not answer".into()))?.map(|_| ())
     }
 
     /// Changes of a range from a revision on.

@@ -7,6 +7,9 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+
 /// A running cluster. Its processes end with it.
 pub struct EtcdCluster {
     members: Vec<Member>,
@@ -87,6 +90,16 @@ impl EtcdCluster {
         self.members[at].end();
     }
 
+    /// Stops a member where it is: it keeps its connections and says nothing, as behind a cut cable.
+    pub fn pause(&self, at: usize) {
+        self.members[at].signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self, at: usize) {
+        self.members[at].signal(Signal::SIGCONT);
+    }
+
     /// Starts a member again on its data, and waits until it serves.
     pub fn restart(&mut self, at: usize) {
         let started = self.members[at].spawn();
@@ -128,6 +141,11 @@ impl Member {
         let stderr = child.stderr.take().expect("it was asked for");
         self.child = Some(child);
         Started(BufReader::new(stderr))
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("it runs");
+        nix::sys::signal::kill(Pid::from_raw(child.id() as i32), signal).expect("it is there");
     }
 
     fn end(&mut self) {
