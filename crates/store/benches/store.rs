@@ -1,4 +1,4 @@
-//! What the store costs: durable writes by number in flight, lists, fan-out of events, start-up.
+//! What the store costs: durable writes by number in flight, to its log and to etcd, lists, fan-out of events, start-up.
 //!
 //! `cargo bench -p store --features testing`. The disk that is measured is the one of the temporary directory
 //! (`TMPDIR`). Read on: `store::testing` for the helpers.
@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use store::testing::etcd::EtcdCluster;
 use store::testing::{pod, put, word_terms};
-use store::{Backend, Bucket, LogOptions, Options, Revision, Scope, Store, Term, Write};
+use store::{Backend, Bucket, EtcdOptions, LogOptions, Options, Revision, Scope, Store, Term, Write};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -33,26 +34,75 @@ fn durable_writes(criterion: &mut Criterion) {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::open(options(dir.path())).expect("opens");
         group.bench_function(BenchmarkId::from_parameter(in_flight), |bencher| {
-            bencher.iter_custom(|count| {
-                let share = count.div_ceil(in_flight);
-                let start = Instant::now();
-                runtime.block_on(async {
-                    let mut tasks = tokio::task::JoinSet::new();
-                    for writer in 0..in_flight {
-                        let store = store.clone();
-                        tasks.spawn(async move {
-                            for number in 0..share {
-                                store.write(write(number % 10 * in_flight + writer)).await.expect("written");
-                            }
-                        });
-                    }
-                    tasks.join_all().await;
-                });
-                start.elapsed().mul_f64(count as f64 / (share * in_flight) as f64)
-            });
+            bencher.iter_custom(|count| runtime.block_on(write_many(&store, in_flight, count)));
         });
         runtime.block_on(store.close());
     }
+}
+
+/// Makes so many writes with so many in flight. Gives the time for all of them.
+async fn write_many(store: &Store, in_flight: u64, count: u64) -> Duration {
+    let share = count.div_ceil(in_flight);
+    let start = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..in_flight {
+        let store = store.clone();
+        tasks.spawn(async move {
+            for number in 0..share {
+                store.write(write(number % 10 * in_flight + writer)).await.expect("written");
+            }
+        });
+    }
+    tasks.join_all().await;
+    start.elapsed().mul_f64(count as f64 / (share * in_flight) as f64)
+}
+
+/// The same over a real etcd of one member on the same disk, and how long a store takes to open over it.
+fn etcd(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(cluster) = EtcdCluster::start(dir.path(), 1, &["--quota-backend-bytes", "8000000000"]) else {
+        return;
+    };
+    let open = || {
+        let etcd = Backend::Etcd(EtcdOptions::new(cluster.endpoints()));
+        Store::open(Options::new(etcd, word_terms())).expect("opens")
+    };
+    let store = open();
+    let mut group = criterion.benchmark_group("etcd");
+    group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(4));
+    for in_flight in [1_u64, 64, 1024] {
+        group.bench_function(BenchmarkId::new("writes", in_flight), |bencher| {
+            bencher.iter_custom(|count| runtime.block_on(write_many(&store, in_flight, count)));
+        });
+    }
+    runtime.block_on(async {
+        let mut tasks = tokio::task::JoinSet::new();
+        for writer in 0..64 {
+            let store = store.clone();
+            tasks.spawn(async move {
+                for number in (writer..20_000).step_by(64) {
+                    store.write(write(number)).await.expect("written");
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+    runtime.block_on(store.close());
+    group.throughput(Throughput::Elements(20_000));
+    group.bench_function("open 20000 pods", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let timed = |_| {
+                let start = Instant::now();
+                let store = open();
+                let taken = start.elapsed();
+                assert!(store.snapshot().len(&Bucket::from("pods")) >= 20_000);
+                runtime.block_on(store.close());
+                taken
+            };
+            (0..rounds).map(timed).sum()
+        });
+    });
 }
 
 fn many_pods(runtime: &Runtime, options: Options, count: u64) -> Store {
@@ -169,5 +219,5 @@ fn open(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, durable_writes, lists, fan_out, open);
+criterion_group!(benches, durable_writes, etcd, lists, fan_out, open);
 criterion_main!(benches);

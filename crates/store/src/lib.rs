@@ -43,7 +43,8 @@
 //!   later, or when etcd is back.
 //! - **History** is what the window in memory has: it begins some thousand revisions before the store was opened, if
 //!   etcd still has them. Watches go on over the loss of a member and of the connection. What was compacted meanwhile
-//!   or changed by hand cannot be told, nor a delete for whose last state etcd has no room: watches end with [`ReadError::Compacted`] then.
+//!   or changed by hand cannot be told, nor a delete for whose last state etcd has no room: watches end with
+//!   [`ReadError::Compacted`] then.
 //! - **Secrets** are encrypted with the keys of [`EtcdOptions::seal`], bound to their key and to when and by whom they
 //!   were written. Somebody who can write to etcd can bring back an old value.
 //!
