@@ -4,14 +4,19 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use client::{Client, ClientError, DeleteOptions, EventRecorder, EventType, ObjectReference, PatchType};
+use client::{
+    Client, ClientError, DeleteOptions, EventRecorder, EventType, GroupVersionResource, ObjectReference,
+    PatchType, WriteOptions,
+};
 use futures_util::future::BoxFuture;
+use rpc::v1::Encoding;
 use serde::Deserialize;
 use serde_json::Value;
 
 use api::meta::ObjectMeta;
 
 use crate::pod::Pod;
+use crate::volumes::Token;
 
 client::resource!(Pod, "", "v1", "pods", "Pod", namespaced);
 client::resource!(ConfigMap, "", "v1", "configmaps", "ConfigMap", namespaced);
@@ -75,6 +80,12 @@ pub struct ServicePort {
     pub port: u16,
 }
 
+/// `authentication.k8s.io/v1.TokenRequest`, answered.
+#[derive(Debug, Deserialize)]
+struct TokenRequest {
+    status: Token,
+}
+
 /// The values of a ConfigMap or Secret, decoded.
 pub type Values = BTreeMap<String, Vec<u8>>;
 
@@ -106,6 +117,8 @@ pub trait ControlPlane: Send + Sync + 'static {
     fn config_map<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>>;
     /// The values of a Secret; `None` where there is none.
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>>;
+    /// A token of a ServiceAccount, as a `TokenRequest` asks for it.
+    fn token<'a>(&'a self, namespace: &'a str, account: &'a str, request: &'a Value) -> Reply<'a, Token>;
     /// The Services that pods of a namespace are told of in their environment.
     fn services(&self, namespace: &str) -> Vec<Service>;
     /// Merges into the status of a pod.
@@ -138,6 +151,18 @@ impl ControlPlane for ApiServer {
         Box::pin(async move {
             let object = self.client.api::<Secret>().get_opt(namespace, name).await?;
             Ok(object.map(|object| object.values()))
+        })
+    }
+
+    fn token<'a>(&'a self, namespace: &'a str, account: &'a str, request: &'a Value) -> Reply<'a, Token> {
+        Box::pin(async move {
+            let accounts = self.client.dynamic(GroupVersionResource::new("", "v1", "serviceaccounts"));
+            let request = request.to_string().into();
+            let options = WriteOptions::default();
+            let answer = accounts
+                .create_encoded(namespace, account, "token", Encoding::Json, request, &options)
+                .await?;
+            Ok(answer.decode::<TokenRequest>()?.status)
         })
     }
 

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use api::gvk::NamespacedName;
 use client::informer::{From, ItemStream, Source, SourceItem};
 use client::{ClientError, EventType, RawObject};
+use component::Clock as _;
 use futures_util::StreamExt as _;
 use futures_util::stream;
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
+use super::TokioClock;
 use crate::control_plane::{ControlPlane, Reply, Service, Values};
 use crate::pod::Pod;
+use crate::volumes::Token;
 
 /// Keeps pods, events and nothing else. Clones share everything.
 #[derive(Clone)]
@@ -31,6 +35,16 @@ struct State {
     pods: BTreeMap<NamespacedName, Value>,
     watchers: Vec<mpsc::UnboundedSender<SourceItem>>,
     events: Vec<String>,
+    config_maps: BTreeMap<String, Values>,
+    /// The requests for tokens so far.
+    tokens: Vec<Value>,
+    clock: Option<TokioClock>,
+}
+
+impl State {
+    fn now(&self) -> Timestamp {
+        self.clock.map_or(Timestamp::UNIX_EPOCH, |clock| clock.now())
+    }
 }
 
 impl Default for FakeControlPlane {
@@ -55,7 +69,7 @@ impl FakeControlPlane {
     }
 
     /// Asks for the deletion of a pod of the namespace `default`, as a client does.
-    pub fn delete(&self, name: &str, now: jiff::Timestamp, grace_seconds: i64) {
+    pub fn delete(&self, name: &str, now: Timestamp, grace_seconds: i64) {
         if let Some(mut pod) = self.object(name) {
             pod["metadata"]["deletionTimestamp"] =
                 serde_json::to_value(api::time::Time(now)).unwrap_or_default();
@@ -84,6 +98,22 @@ impl FakeControlPlane {
     /// A pod of the namespace `default`, as the kubelet sees it.
     pub fn pod(&self, name: &str) -> Option<Pod> {
         self.object(name).map(|pod| serde_json::from_value(pod).expect("what the kubelet wrote is a pod"))
+    }
+
+    /// Creates or changes a ConfigMap, of every namespace.
+    pub fn put_config_map(&self, name: &str, values: &[(&str, &str)]) {
+        let values = values.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec()));
+        self.shared.state.lock().config_maps.insert(name.to_owned(), values.collect());
+    }
+
+    /// What has been asked for as tokens so far. The first one's text is `<account>-1`.
+    pub fn token_requests(&self) -> Vec<Value> {
+        self.shared.state.lock().tokens.clone()
+    }
+
+    /// Says by which clock tokens live.
+    pub fn set_clock(&self, clock: TokioClock) {
+        self.shared.state.lock().clock = Some(clock);
     }
 
     /// Counts the changes: each wakes whoever waits on it.
@@ -154,8 +184,19 @@ fn merge(target: &mut Value, patch: &Value) {
 }
 
 impl ControlPlane for FakeControlPlane {
-    fn config_map<'a>(&'a self, _: &'a str, _: &'a str) -> Reply<'a, Option<Values>> {
-        Box::pin(async { Ok(None) })
+    fn config_map<'a>(&'a self, _: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
+        let values = self.shared.state.lock().config_maps.get(name).cloned();
+        Box::pin(async { Ok(values) })
+    }
+
+    fn token<'a>(&'a self, _: &'a str, account: &'a str, request: &'a Value) -> Reply<'a, Token> {
+        let mut state = self.shared.state.lock();
+        state.tokens.push(request.clone());
+        let text = format!("{account}-{}", state.tokens.len());
+        let lifetime = request["spec"]["expirationSeconds"].as_i64().and_then(|s| u64::try_from(s).ok());
+        let dies = state.now().checked_add(std::time::Duration::from_secs(lifetime.unwrap_or(3600)));
+        let dies = api::time::Time(dies.unwrap_or(Timestamp::MAX));
+        Box::pin(async move { Ok(Token { token: text, expiration_timestamp: dies }) })
     }
 
     fn secret<'a>(&'a self, _: &'a str, _: &'a str) -> Reply<'a, Option<Values>> {

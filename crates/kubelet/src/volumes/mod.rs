@@ -16,16 +16,20 @@ use crate::container::fields::{NodeFacts, field_value, resource_value};
 use crate::control_plane::Values;
 use crate::pod::{
     ConfigMapSource, Container, DownwardApiSource, EmptyDirSource, HostPathSource, KeyToPath, Pod,
-    SecretSource, Volume,
+    ProjectedSource, SecretSource, ServiceAccountTokenProjection, Volume,
 };
 use crate::runtime::Mount;
 
 pub mod payload;
+mod token;
 
-use payload::{File, Payload};
+use payload::{File, Owner, Payload};
+pub use token::{Token, TokenCache, TokenKey, Tokens, service_account};
 
 /// The mode of files where the source names none.
 const DEFAULT_MODE: u32 = 0o644;
+/// The mode of a token whose reader is known.
+const TOKEN_MODE: u32 = 0o600;
 
 /// Why a volume is not there.
 #[derive(Debug, thiserror::Error)]
@@ -115,10 +119,38 @@ pub struct VolumeInput<'a> {
     pub pod_ips: &'a [String],
     /// What was fetched.
     pub references: &'a References,
+    /// The tokens that it shows.
+    pub tokens: &'a Tokens,
 }
 
-/// Volume name to where it is on the node.
-pub type Paths = BTreeMap<String, PathBuf>;
+/// A volume that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it is on the node.
+    pub path: PathBuf,
+    /// Whether no container may write to it.
+    pub read_only: bool,
+}
+
+/// Volume name to where it is.
+pub type Paths = BTreeMap<String, Place>;
+
+/// Whether what the volumes of a pod show may change while it runs.
+pub fn changes(pod: &Pod) -> bool {
+    let shows = |volume: &Volume| {
+        volume.config_map.is_some()
+            || volume.secret.is_some()
+            || volume.downward_api.is_some()
+            || volume.projected.is_some()
+    };
+    pod.spec.volumes.iter().any(shows)
+}
+
+/// Whether a volume shows the token of a ServiceAccount.
+pub fn shows_token(volume: &Volume) -> bool {
+    let mut sources = volume.projected.iter().flat_map(|projected| &projected.sources);
+    sources.any(|source| source.service_account_token.is_some())
+}
 
 /// Makes every volume of a pod, or brings it up to date. Blocking.
 pub fn set_up(folder: &PodFolder, input: VolumeInput<'_>) -> Result<Paths, VolumeError> {
@@ -126,15 +158,15 @@ pub fn set_up(folder: &PodFolder, input: VolumeInput<'_>) -> Result<Paths, Volum
     input.pod.spec.volumes.iter().map(each).collect()
 }
 
-fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Result<PathBuf, VolumeError> {
+fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Result<Place, VolumeError> {
     let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
-    let fs_group = input.pod.spec.security_context.as_ref().and_then(|security| security.fs_group);
+    let owner = owner(input.pod);
     if let Some(source) = &volume.empty_dir {
         let path = folder.volume("kubernetes.io~empty-dir", &volume.name);
-        return empty_dir(&path, source, fs_group).map(|()| path);
+        return empty_dir(&path, source, owner.group).map(|()| Place { path, read_only: false });
     }
     if let Some(source) = &volume.host_path {
-        return host_path(source).map_err(failed);
+        return Ok(Place { path: host_path(source).map_err(failed)?, read_only: false });
     }
     let (plugin, payload) = if let Some(source) = &volume.config_map {
         ("kubernetes.io~configmap", config_map(input, source, source.default_mode))
@@ -142,22 +174,8 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
         ("kubernetes.io~secret", secret(input, source, &source.secret_name, source.default_mode))
     } else if let Some(source) = &volume.downward_api {
         ("kubernetes.io~downward-api", downward_api(input, source, source.default_mode))
-    } else if let Some(projected) = &volume.projected {
-        let mut all = Payload::default();
-        for source in &projected.sources {
-            let mode = projected.default_mode;
-            let part = if let Some(source) = &source.config_map {
-                config_map(input, source, mode)
-            } else if let Some(source) = &source.secret {
-                secret(input, source, &source.name, mode)
-            } else if let Some(source) = &source.downward_api {
-                downward_api(input, source, mode)
-            } else {
-                Err("this source of a projected volume is not served".to_owned())
-            };
-            all.extend(part.map_err(failed)?);
-        }
-        ("kubernetes.io~projected", Ok(all))
+    } else if let Some(source) = &volume.projected {
+        ("kubernetes.io~projected", projected(input, source, owner))
     } else {
         let kind = volume.other.keys().next().map_or("no kind", String::as_str);
         return Err(failed(format!("volumes of {kind} are not served")));
@@ -165,12 +183,61 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
     let path = folder.volume(plugin, &volume.name);
     payload
         .map_err(failed)?
-        .write(&path, fs_group)
+        .write(&path, owner)
         .map_err(|source| VolumeError::Io { path: path.clone(), source })?;
-    Ok(path)
+    Ok(Place { path, read_only: true })
 }
 
-fn empty_dir(path: &Path, source: &EmptyDirSource, fs_group: Option<i64>) -> Result<(), VolumeError> {
+/// Whom the files of a pod's volumes belong to: the group that the pod names, and the user that all of its containers
+/// run as, where that is one.
+fn owner(pod: &Pod) -> Owner {
+    let of_pod = pod.spec.security_context.as_ref();
+    let mut users = pod.spec.init_containers.iter().chain(&pod.spec.containers).map(|container| {
+        let own = container.security_context.as_ref().and_then(|security| security.run_as_user);
+        own.or(of_pod.and_then(|security| security.run_as_user))
+    });
+    let first = users.next().flatten();
+    let user = first.filter(|first| users.all(|user| user == Some(*first)));
+    let group = of_pod.and_then(|security| security.fs_group);
+    Owner { user: user.and_then(|id| id.try_into().ok()), group: group.and_then(|id| id.try_into().ok()) }
+}
+
+fn projected(input: VolumeInput<'_>, projected: &ProjectedSource, owner: Owner) -> Result<Payload, String> {
+    let mode = projected.default_mode;
+    let mut all = Payload::default();
+    for source in &projected.sources {
+        all.extend(if let Some(source) = &source.config_map {
+            config_map(input, source, mode)?
+        } else if let Some(source) = &source.secret {
+            secret(input, source, &source.name, mode)?
+        } else if let Some(source) = &source.downward_api {
+            downward_api(input, source, mode)?
+        } else if let Some(source) = &source.service_account_token {
+            token_file(input, source, mode, owner)?
+        } else {
+            return Err("this source of a projected volume is not served".to_owned());
+        });
+    }
+    Ok(all)
+}
+
+/// Only who the pod runs as reads its token, where that is known.
+fn token_file(
+    input: VolumeInput<'_>,
+    source: &ServiceAccountTokenProjection,
+    mode: Option<u32>,
+    owner: Owner,
+) -> Result<Payload, String> {
+    let key = TokenKey::of(source);
+    let text = input.tokens.get(&key).ok_or("failed to fetch token: it was not asked for")?;
+    let known = owner.user.is_some() || owner.group.is_some();
+    let mode = if known { TOKEN_MODE } else { mode.unwrap_or(DEFAULT_MODE) };
+    let mut payload = Payload::default();
+    payload.add(&source.path, File { bytes: text.clone().into_bytes(), mode, user: owner.user })?;
+    Ok(payload)
+}
+
+fn empty_dir(path: &Path, source: &EmptyDirSource, group: Option<u32>) -> Result<(), VolumeError> {
     let io = |source| VolumeError::Io { path: path.to_owned(), source };
     let is_new = !path.exists();
     fs::create_dir_all(path).map_err(io)?;
@@ -181,7 +248,7 @@ fn empty_dir(path: &Path, source: &EmptyDirSource, fs_group: Option<i64>) -> Res
     }
     if is_new {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).map_err(io)?;
-        if let Some(group) = fs_group.and_then(|group| u32::try_from(group).ok()) {
+        if let Some(group) = group {
             std::os::unix::fs::chown(path, None, Some(group)).map_err(io)?;
             fs::set_permissions(path, fs::Permissions::from_mode(0o2777)).map_err(io)?;
         }
@@ -254,13 +321,13 @@ fn select(
     let mut payload = Payload::default();
     if items.is_empty() {
         for (key, bytes) in values {
-            payload.add(key, File { bytes: bytes.clone(), mode })?;
+            payload.add(key, File::new(bytes.clone(), mode))?;
         }
     }
     for item in items {
         match values.get(&item.key) {
             Some(bytes) => {
-                payload.add(&item.path, File { bytes: bytes.clone(), mode: item.mode.unwrap_or(mode) })?;
+                payload.add(&item.path, File::new(bytes.clone(), item.mode.unwrap_or(mode)))?;
             }
             None if optional => {}
             None => return Err(format!("references non-existent {kind} key: {}", item.key)),
@@ -282,7 +349,7 @@ fn downward_api(
             (None, Some(field)) => resource_value(input.pod, input.node, &field.container_name, field)?,
             (None, None) => String::new(),
         };
-        payload.add(&item.path, File { bytes: text.into_bytes(), mode: item.mode.unwrap_or(mode) })?;
+        payload.add(&item.path, File::new(text.into_bytes(), item.mode.unwrap_or(mode)))?;
     }
     Ok(payload)
 }
@@ -295,9 +362,8 @@ pub fn mounts(
 ) -> Result<Vec<Mount>, VolumeError> {
     let mut mounts = Vec::new();
     for mount in &container.volume_mounts {
-        let volume = paths.get(&mount.name).ok_or_else(|| VolumeError::Unknown {
-            container: container.name.clone(),
-            volume: mount.name.clone(),
+        let Place { path: volume, read_only } = paths.get(&mount.name).ok_or_else(|| {
+            VolumeError::Unknown { container: container.name.clone(), volume: mount.name.clone() }
         })?;
         let sub_path = if mount.sub_path_expr.is_empty() {
             mount.sub_path.clone()
@@ -307,7 +373,7 @@ pub fn mounts(
         mounts.push(Mount {
             host_path: if sub_path.is_empty() { volume.clone() } else { within(volume, &sub_path)? },
             container_path: mount.mount_path.clone(),
-            read_only: mount.read_only,
+            read_only: mount.read_only || *read_only,
             propagation: match mount.mount_propagation.as_deref() {
                 Some("Bidirectional") => "rshared",
                 Some("HostToContainer") => "rslave",

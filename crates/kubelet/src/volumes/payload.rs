@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Component, Path};
 
 /// The link to the current folder.
@@ -19,6 +19,24 @@ pub struct File {
     pub bytes: Vec<u8>,
     /// Its permissions.
     pub mode: u32,
+    /// Whom it belongs to, where that is not root.
+    pub user: Option<u32>,
+}
+
+impl File {
+    /// A file of root.
+    pub fn new(bytes: Vec<u8>, mode: u32) -> Self {
+        Self { bytes, mode, user: None }
+    }
+}
+
+/// Whom the files of a pod's volumes are for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Who all of the pod's containers run as.
+    pub user: Option<u32>,
+    /// `fsGroup`.
+    pub group: Option<u32>,
 }
 
 /// The files of a volume, by path.
@@ -44,7 +62,7 @@ impl Payload {
     }
 
     /// Makes the volume at `path` show these files and no others. Does nothing where it does already. Blocking.
-    pub fn write(&self, path: &Path, group: Option<i64>) -> io::Result<()> {
+    pub fn write(&self, path: &Path, owner: Owner) -> io::Result<()> {
         fs::create_dir_all(path)?;
         let data = path.join(DATA);
         let current = fs::read_link(&data).ok();
@@ -71,8 +89,10 @@ impl Payload {
                 fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&target)?;
             opened.write_all(&content.bytes)?;
             let mut mode = content.mode;
-            if let Some(group) = group.and_then(|group| u32::try_from(group).ok()) {
-                std::os::unix::fs::chown(&target, None, Some(group))?;
+            if content.user.is_some() || owner.group.is_some() {
+                chown(&target, content.user, owner.group)?;
+            }
+            if owner.group.is_some() {
                 mode |= 0o440;
             }
             fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;

@@ -1,5 +1,7 @@
 //! Volumes on a temporary directory.
 
+use std::os::unix::fs::MetadataExt as _;
+
 use serde_json::json;
 
 use super::*;
@@ -18,7 +20,8 @@ fn values(pairs: &[(&str, &str)]) -> Option<Values> {
 
 #[track_caller]
 fn set(root: &Path, pod: &Pod, references: &References) -> Result<Paths, String> {
-    let input = VolumeInput { pod, node: &NodeFacts::default(), pod_ips: &[], references };
+    let tokens = [(TokenKey { audience: String::new(), lifetime: 3600 }, "the token".to_owned())].into();
+    let input = VolumeInput { pod, node: &NodeFacts::default(), pod_ips: &[], references, tokens: &tokens };
     set_up(&PodFolder::new(root, "u1"), input).map_err(|error| error.to_string())
 }
 
@@ -28,7 +31,7 @@ fn a_config_map_changes_all_at_once_and_its_folder_goes_with_the_pod() {
     let pod = pod(json!([{"name": "v", "configMap": {"name": "cm", "defaultMode": 0o640}}]));
     let mut references = References::default();
     references.config_maps.insert("cm".into(), values(&[("a", "1"), ("b", "2")]));
-    let path = set(root.path(), &pod, &references).expect("a volume")["v"].clone();
+    let path = set(root.path(), &pod, &references).expect("a volume")["v"].path.clone();
     assert_eq!(fs::read_to_string(path.join("a")).expect("a file"), "1");
     assert_eq!(fs::metadata(path.join("a")).expect("a file").permissions().mode() & 0o777, 0o640);
     let before = fs::read_link(path.join("..data")).expect("a link");
@@ -78,9 +81,37 @@ fn a_projected_volume_joins_its_sources() {
     ]}}]));
     let mut references = References::default();
     references.config_maps.insert("cm".into(), values(&[("a", "1")]));
-    let path = set(root.path(), &pod, &references).expect("a volume")["v"].clone();
+    let path = set(root.path(), &pod, &references).expect("a volume")["v"].path.clone();
     assert_eq!(fs::read_to_string(path.join("x/a")).expect("a file"), "1");
     assert_eq!(fs::read_to_string(path.join("labels")).expect("a file"), "app=\"x\"");
+}
+
+#[test]
+fn a_token_is_for_those_who_run_the_pod() {
+    let sources = json!([{"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}}]);
+    let volumes = json!([{"name": "v", "projected": {"sources": sources}}]);
+    for (pod_security, own, mode, ids) in [
+        (json!({}), json!({}), 0o644, (0, 0)),
+        (json!({"fsGroup": 77}), json!({}), 0o640, (0, 77)),
+        (json!({"runAsUser": 1000}), json!({}), 0o600, (1000, 0)),
+        (json!({"runAsUser": 1000}), json!({"runAsUser": 1001}), 0o644, (0, 0)),
+        (json!({"runAsUser": 1000, "fsGroup": 77}), json!({}), 0o640, (1000, 77)),
+    ] {
+        let root = tempfile::tempdir().expect("a folder");
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u1"},
+            "spec": {
+                "volumes": volumes, "securityContext": pod_security,
+                "containers": [{"name": "a"}, {"name": "b", "securityContext": own}],
+            },
+        }))
+        .expect("a pod");
+        let place = set(root.path(), &pod, &References::default()).expect("a volume")["v"].clone();
+        let file = fs::metadata(place.path.join("token")).expect("a token");
+        let found = (file.permissions().mode() & 0o777, (file.uid(), file.gid()));
+        assert_eq!(found, (mode, ids), "{pod_security} {own}");
+        assert!(place.read_only);
+    }
 }
 
 #[test]
@@ -88,7 +119,7 @@ fn a_sub_path_never_leaves_its_volume() {
     let root = tempfile::tempdir().expect("a folder");
     let pod = pod(json!([{"name": "v", "emptyDir": {}}]));
     let paths = set(root.path(), &pod, &References::default()).expect("a volume");
-    std::os::unix::fs::symlink("/etc", paths["v"].join("out")).expect("a link");
+    std::os::unix::fs::symlink("/etc", paths["v"].path.join("out")).expect("a link");
     let mount = |sub_path: &str| {
         let container = serde_json::from_value(json!({
             "name": "c", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": sub_path}],
@@ -96,7 +127,7 @@ fn a_sub_path_never_leaves_its_volume() {
         .expect("a container");
         mounts(&container, &paths, str::to_owned).map(|mounts| mounts[0].host_path.clone())
     };
-    assert_eq!(mount("a/b").expect("inside"), paths["v"].canonicalize().expect("a path").join("a/b"));
+    assert_eq!(mount("a/b").expect("inside"), paths["v"].path.canonicalize().expect("a path").join("a/b"));
     for bad in ["../x", "out", "out/passwd", "/etc", "a/../../x"] {
         assert!(mount(bad).is_err(), "{bad}");
     }

@@ -17,7 +17,7 @@ use crate::pod::{Container, Pod};
 use crate::probe::run::{Verdict, exec, http_get, tcp_socket};
 use crate::runtime::{Image, Mount, RuntimePod, SandboxRecord, SandboxState};
 use crate::status::reasons;
-use crate::volumes::{self, Paths, VolumeInput};
+use crate::volumes::{self, Paths};
 
 /// How long a container that could not be made waits for its next try.
 const RETRY: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ impl Shared {
             }
         }
         let (Some(sandbox), false) = (sandbox, actions.start.is_empty()) else { return Ok(()) };
-        let ground = self.ground(pod, sandbox, &actions.start).await?;
+        let ground = self.ground(state, pod, sandbox, &actions.start).await?;
         for start in &actions.start {
             if let Some(container) = find(pod, &start.name) {
                 self.start(state, pod, &ground, container, start).await?;
@@ -82,49 +82,30 @@ impl Shared {
     /// Volumes, and the objects that volumes and environments refer to.
     async fn ground(
         &self,
+        state: &mut PodState,
         pod: &Arc<Pod>,
         sandbox: SandboxRecord,
         starts: &[StartContainer],
     ) -> Result<Ground, SyncError> {
-        let ips: Vec<String> = if pod.spec.host_network {
+        let ips = self.pod_ips(pod, &sandbox);
+        let mut references = References::default();
+        for container in starts.iter().filter_map(|start| find(pod, &start.name)) {
+            let (maps, secrets) = References::of(container);
+            let owned = |names: Vec<&str>| names.into_iter().map(str::to_owned).collect();
+            self.fetch(pod, owned(maps), owned(secrets), &mut references).await?;
+        }
+        self.write_files(pod, &self.folder(&pod.metadata.uid), &ips).await?;
+        let (references, paths) = self.set_up_volumes(state, pod, &ips, references).await?;
+        Ok(Ground { sandbox, ips, references, paths })
+    }
+
+    /// The addresses that a pod sees as its own.
+    pub(super) fn pod_ips(&self, pod: &Pod, sandbox: &SandboxRecord) -> Vec<String> {
+        if pod.spec.host_network {
             self.config.node.ips.clone()
         } else {
             sandbox.ips.iter().map(ToString::to_string).collect()
-        };
-        let (mut config_maps, mut secrets) = volumes::references(pod);
-        for container in starts.iter().filter_map(|start| find(pod, &start.name)) {
-            let (maps, others) = References::of(container);
-            config_maps.extend(maps.into_iter().map(str::to_owned));
-            secrets.extend(others.into_iter().map(str::to_owned));
         }
-        let mut references = References::default();
-        let (control, namespace) = (&self.dependencies.control, &pod.metadata.namespace);
-        for name in config_maps {
-            let values = control.config_map(namespace, &name).await?;
-            references.config_maps.insert(name, values);
-        }
-        for name in secrets {
-            let values = control.secret(namespace, &name).await?;
-            references.secrets.insert(name, values);
-        }
-        let folder = self.folder(&pod.metadata.uid);
-        self.write_files(pod, &folder, &ips).await?;
-        let (pod_too, node, ips_too) = (Arc::clone(pod), self.config.node.clone(), ips.clone());
-        let (paths, references) = tokio::task::spawn_blocking(move || {
-            let input =
-                VolumeInput { pod: &pod_too, node: &node, pod_ips: &ips_too, references: &references };
-            let paths = volumes::set_up(&folder, input);
-            (paths, references)
-        })
-        .await
-        .map_err(|error| SyncError::Io {
-            path: self.config.root.clone(),
-            source: std::io::Error::other(error),
-        })?;
-        let paths = paths.inspect_err(|error| {
-            self.event(pod, "", EventType::Warning, "FailedMount", component::ErrorChain(error).to_string());
-        })?;
-        Ok(Ground { sandbox, ips, references, paths })
     }
 
     async fn start(

@@ -24,7 +24,7 @@ use crate::pod::{Pod, PodStatus};
 use crate::probe::{Kind, Listener, Prober, Watched};
 use crate::runtime::image::RegistryConfig;
 use crate::runtime::{Runtime, RuntimeError, RuntimePod};
-use crate::volumes::{self, PodFolder, VolumeError};
+use crate::volumes::{PodFolder, VolumeError, tear_down};
 
 mod execute;
 mod files;
@@ -32,6 +32,7 @@ mod images;
 mod kill;
 mod report;
 mod sync;
+mod volumes;
 
 use images::Pull;
 use kill::Kill;
@@ -124,6 +125,7 @@ struct PodState {
     sent: Option<PodStatus>,
     /// Why the kubelet itself ended the pod: reason and message.
     failure: Option<(&'static str, String)>,
+    volumes: volumes::VolumeState,
 }
 
 impl Workers {
@@ -241,7 +243,7 @@ impl Shared {
     async fn tear_down(&self, uid: &str) -> Result<(), SyncError> {
         let folder = self.folder(uid);
         let path = folder.path().to_owned();
-        let torn = tokio::task::spawn_blocking(move || volumes::tear_down(&folder)).await;
+        let torn = tokio::task::spawn_blocking(move || tear_down(&folder)).await;
         torn.unwrap_or_else(|error| Err(std::io::Error::other(error)))
             .map_err(|source| SyncError::Io { path, source })
     }

@@ -117,6 +117,7 @@ impl Shared {
         if let Some(error) = failed {
             return Err(error);
         }
+        again = sooner(again, self.refresh_volumes(state, pod, &runtime).await?);
         again = sooner(again, Self::next_pull_step(state));
         let until = deadline.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
         Ok(sooner(again, until))

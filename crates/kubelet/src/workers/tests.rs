@@ -38,6 +38,7 @@ impl World {
             machine,
             kubelet: Shutdown::new(),
         };
+        world.control.set_clock(clock);
         world.start_kubelet();
         world
     }
@@ -349,4 +350,34 @@ async fn a_pod_made_anew_under_the_same_name_is_another_pod() {
     };
     tokio::time::timeout(PATIENCE, u2_only).await.expect("the first pod goes in the end");
     assert_eq!(world.status(), second, "and the second one does not notice");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_replaced_long_before_it_dies_and_a_config_map_is_followed() {
+    let world = World::start();
+    world.control.put_config_map("settings", &[("color", "red")]);
+    let mut spec = spec("Always", json!({}));
+    spec["serviceAccountName"] = json!("robot");
+    spec["volumes"] = json!([{"name": "v", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        {"configMap": {"name": "settings"}},
+    ]}}]);
+    world.create("u1", spec);
+    world.until_main(is_ready).await;
+    let folder = world.root.path().join("pods/u1/volumes/kubernetes.io~projected/v");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file");
+    assert_eq!((read("token"), read("color")), ("robot-1".to_owned(), "red".to_owned()));
+    let bound = &world.control.token_requests()[0]["spec"]["boundObjectRef"];
+    assert_eq!(bound, &json!({"apiVersion": "v1", "kind": "Pod", "name": "web", "uid": "u1"}));
+    world.control.put_config_map("settings", &[("color", "blue")]);
+    pass(90).await;
+    assert_eq!((read("token"), read("color")), ("robot-1".to_owned(), "blue".to_owned()));
+    pass(3600 - 90 - 600).await;
+    assert_eq!(read("token"), "robot-2");
+    assert_eq!(world.control.token_requests().len(), 2, "each is asked for once");
+}
+
+/// Lets that many seconds pass, in which the kubelet does what it does.
+async fn pass(seconds: u64) {
+    let _over = tokio::time::timeout(Duration::from_secs(seconds), std::future::pending::<()>()).await;
 }

@@ -1,0 +1,165 @@
+//! The volumes of a pod: what they show is fetched, they are made, and later kept up to date.
+
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::EventType;
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{PodState, Shared, SyncError};
+use crate::container::References;
+use crate::pod::Pod;
+use crate::runtime::{RuntimePod, SandboxState};
+use crate::volumes::{self, Paths, TokenCache, Tokens, VolumeError, VolumeInput};
+
+/// How long what volumes show may lag behind the ConfigMaps and Secrets it comes from.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// What a worker remembers of the volumes of its pod.
+#[derive(Default)]
+pub(super) struct VolumeState {
+    tokens: TokenCache,
+    /// When the volumes were made or looked at last, and from which state of the pod.
+    seen: Option<(Timestamp, Arc<Pod>)>,
+}
+
+impl Shared {
+    /// Makes the volumes of a pod, and fetches what they show. `references` may hold more, for environments.
+    pub(super) async fn set_up_volumes(
+        &self,
+        state: &mut PodState,
+        pod: &Arc<Pod>,
+        ips: &[String],
+        mut references: References,
+    ) -> Result<(References, Paths), SyncError> {
+        let (config_maps, secrets) = volumes::references(pod);
+        self.fetch(pod, config_maps, secrets, &mut references).await?;
+        let made = async {
+            let tokens = self.tokens(state, pod).await?;
+            self.write_volumes(pod, ips, references, tokens).await
+        };
+        match made.await {
+            Ok(made) => {
+                state.volumes.seen = Some((self.dependencies.clock.now(), Arc::clone(pod)));
+                Ok(made)
+            }
+            Err(error) => {
+                if let SyncError::Volume(error) = &error {
+                    let message = component::ErrorChain(error).to_string();
+                    self.event(pod, "", EventType::Warning, "FailedMount", message);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Fetches ConfigMaps and Secrets that are not there yet.
+    pub(super) async fn fetch(
+        &self,
+        pod: &Pod,
+        config_maps: Vec<String>,
+        secrets: Vec<String>,
+        references: &mut References,
+    ) -> Result<(), SyncError> {
+        let (control, namespace) = (&self.dependencies.control, &pod.metadata.namespace);
+        for name in config_maps {
+            if let Entry::Vacant(free) = references.config_maps.entry(name) {
+                let values = control.config_map(namespace, free.key()).await?;
+                free.insert(values);
+            }
+        }
+        for name in secrets {
+            if let Entry::Vacant(free) = references.secrets.entry(name) {
+                let values = control.secret(namespace, free.key()).await?;
+                free.insert(values);
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the volumes of a pod that runs up to date, where that is due. Says when it will be.
+    pub(super) async fn refresh_volumes(
+        &self,
+        state: &mut PodState,
+        pod: &Arc<Pod>,
+        runtime: &RuntimePod,
+    ) -> Result<Option<Duration>, SyncError> {
+        let ready = runtime.sandboxes.iter().find(|sandbox| sandbox.state == SandboxState::Ready);
+        let (Some(sandbox), true) = (ready, volumes::changes(pod) && runtime.has_running()) else {
+            return Ok(None);
+        };
+        let now = self.dependencies.clock.now();
+        if state.volumes.next(pod).is_none_or(|at| at <= now) {
+            let ips = self.pod_ips(pod, sandbox);
+            self.set_up_volumes(state, pod, &ips, References::default()).await?;
+        }
+        let next = state.volumes.next(pod);
+        Ok(next.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default()))
+    }
+
+    /// The tokens that the volumes of a pod show: those that are held, or new ones.
+    async fn tokens(&self, state: &mut PodState, pod: &Pod) -> Result<Tokens, SyncError> {
+        let (control, clock) = (&self.dependencies.control, &self.dependencies.clock);
+        let cache = &mut state.volumes.tokens;
+        for key in cache.due(pod, clock.now()) {
+            let account = volumes::service_account(pod);
+            match control.token(&pod.metadata.namespace, account, &key.request(pod)).await {
+                Ok(token) => cache.keep(key, token, clock.now()),
+                Err(error) if cache.still_serves(&key, clock.now()) => {
+                    let error = component::ErrorChain(&error).to_string();
+                    warn!(pod = %pod.key(), %error, "the token of a pod is not replaced yet");
+                }
+                Err(error) => {
+                    let shows = |volume: &&crate::pod::Volume| volumes::shows_token(volume);
+                    let volume = pod.spec.volumes.iter().find(shows).map_or("", |volume| &volume.name);
+                    let message = format!("failed to fetch token: {}", error.to_status());
+                    return Err(VolumeError::SetUp { volume: volume.to_owned(), message }.into());
+                }
+            }
+        }
+        Ok(cache.texts())
+    }
+
+    async fn write_volumes(
+        &self,
+        pod: &Arc<Pod>,
+        ips: &[String],
+        references: References,
+        tokens: Tokens,
+    ) -> Result<(References, Paths), SyncError> {
+        let folder = self.folder(&pod.metadata.uid);
+        let (pod, node, ips) = (Arc::clone(pod), self.config.node.clone(), ips.to_vec());
+        let written = tokio::task::spawn_blocking(move || {
+            let input = VolumeInput {
+                pod: &pod,
+                node: &node,
+                pod_ips: &ips,
+                references: &references,
+                tokens: &tokens,
+            };
+            volumes::set_up(&folder, input).map(|paths| (references, paths))
+        });
+        match written.await {
+            Ok(written) => Ok(written?),
+            Err(error) => {
+                let source = std::io::Error::other(error);
+                Err(SyncError::Io { path: self.config.root.clone(), source })
+            }
+        }
+    }
+}
+
+impl VolumeState {
+    /// When the volumes are to be looked at; `None` for at once.
+    fn next(&self, pod: &Pod) -> Option<Timestamp> {
+        let (at, seen) = self.seen.as_ref()?;
+        let (old, new) = (&seen.metadata, &pod.metadata);
+        if old.labels != new.labels || old.annotations != new.annotations {
+            return None;
+        }
+        let refresh = at.checked_add(REFRESH).ok()?;
+        Some(self.tokens.next().map_or(refresh, |token| token.min(refresh)))
+    }
+}
