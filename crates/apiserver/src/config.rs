@@ -8,6 +8,7 @@ mod etcd;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use api::quantity::Quantity;
 use clap::Parser;
 use component::CommonArgs;
 
@@ -48,6 +49,9 @@ pub struct Args {
     /// directories: copy these from the first one before another one starts.
     #[arg(long, value_name = "STORE", default_value = "local")]
     pub store: String,
+    /// How much of the disk the history of a `local` store may take, as `512Mi`; the oldest goes first.
+    #[arg(long, value_name = "QUANTITY", default_value = HISTORY_SIZE)]
+    pub history_size: String,
     /// The network of Service addresses.
     #[arg(long, value_name = "CIDR", default_value = SERVICE_NETWORK)]
     pub service_cluster_ip_range: String,
@@ -60,6 +64,16 @@ pub struct Args {
     /// With a store in etcd.
     #[command(flatten)]
     pub etcd: EtcdArgs,
+}
+
+/// A week or more of a cluster of some hundred pods.
+pub const HISTORY_SIZE: &str = "512Mi";
+
+/// Four of the files that the log is trimmed by.
+pub const HISTORY_SIZE_MIN: &str = "64Mi";
+
+fn history_min() -> Quantity {
+    Quantity::parse(HISTORY_SIZE_MIN).expect("a constant of the right form")
 }
 
 /// Where objects are kept.
@@ -82,6 +96,8 @@ pub struct Config {
     pub bind: SocketAddr,
     /// Where objects are kept.
     pub store: StoreKind,
+    /// How many bytes of history a store on this machine's disk keeps.
+    pub history_bytes: u64,
     /// The address at which nodes and pods reach the server.
     pub advertise: IpAddr,
 }
@@ -95,6 +111,9 @@ pub enum ConfigError {
     /// The flags of etcd.
     #[error(transparent)]
     Etcd(#[from] EtcdConfigError),
+    /// No size, or one of which the log's files, trimmed as a whole, leave nothing.
+    #[error("--history-size {0}: not a quantity of at least {HISTORY_SIZE_MIN}")]
+    History(String),
     /// Another network.
     #[error("--service-cluster-ip-range {0}: Services have their addresses in {SERVICE_NETWORK} only")]
     ServiceNetwork(String),
@@ -128,10 +147,16 @@ impl TryFrom<Args> for Config {
             None if args.bind_address.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
             None => args.bind_address,
         };
+        let history = |text: &str| Quantity::parse(text).ok().filter(|size| *size >= history_min());
+        let history_bytes = match history(&args.history_size) {
+            Some(size) => size.value().unsigned_abs(),
+            None => return Err(ConfigError::History(args.history_size)),
+        };
         Ok(Self {
             data_dir: Some(args.data_dir),
             bind: SocketAddr::new(args.bind_address, args.secure_port),
             store,
+            history_bytes,
             advertise,
         })
     }
@@ -152,6 +177,7 @@ mod tests {
         assert_eq!(config.store, StoreKind::Local("/d/store".into()));
         assert_eq!(config.bind.to_string(), "127.0.0.1:6443");
         assert_eq!(config.advertise.to_string(), "127.0.0.1");
+        assert_eq!(config.history_bytes, 512 << 20);
     }
 
     #[test]
@@ -184,6 +210,12 @@ mod tests {
             assert!(refused(&["--store", store]).contains("etcd://host:port,host:port"), "{store}");
         }
         assert!(refused(&["--store", "etcd://a:1", "--etcd-prefix", "/"]).contains("--etcd-prefix /:"));
+        for size in ["1Mi", "0", "much", ""] {
+            assert!(
+                refused(&["--history-size", size]).starts_with(&format!("--history-size {size}: ")),
+                "{size}"
+            );
+        }
         assert!(refused(&["--service-cluster-ip-range", "10.0.0.0/8"]).contains("10.96.0.0/16"));
         assert!(refused(&["--advertise-address", "0.0.0.0"]).contains("0.0.0.0"));
         assert_eq!(

@@ -79,6 +79,7 @@ pub fn config(store: StoreKind, directory: Option<&Path>) -> Config {
         data_dir: directory.map(Path::to_owned),
         bind: SocketAddr::new(loopback, 0),
         store,
+        history_bytes: 512 << 20,
         advertise: loopback,
     }
 }

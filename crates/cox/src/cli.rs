@@ -100,6 +100,9 @@ pub struct UpArgs {
     /// The port of the apiserver
     #[arg(long, default_value_t = 6443, value_name = "PORT")]
     pub secure_port: u16,
+    /// How much of the disk the history of all objects may take; the oldest goes first
+    #[arg(long, default_value = "512Mi", value_name = "QUANTITY")]
+    pub history_size: String,
     /// The name of this node; by default the host's name
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,

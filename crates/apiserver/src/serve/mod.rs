@@ -16,7 +16,7 @@ use api::status::Status;
 use component::health::Question;
 use component::tls::{self, ClientCertificates, TlsError};
 use component::{Context, ErrorChain, spawn};
-use store::{Backend, Bucket, EtcdOptions, OpenError, Options, Store, Window};
+use store::{Backend, Bucket, EtcdOptions, LogOptions, OpenError, Options, Store, Window};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -117,7 +117,7 @@ impl Server {
         let Pki { authority, kubeconfigs, .. } = pki;
 
         let encryption = encryption(&config.store)?;
-        let store = open(&config.store, encryption.as_ref(), &context).await?;
+        let store = open(&config, encryption.as_ref(), &context).await?;
         let watched = store.clone();
         // The name under which monitoring looks for the store of an apiserver.
         context.health.register_fn("etcd", Question::Live, move || alive(&watched));
@@ -190,12 +190,15 @@ fn encryption(kind: &StoreKind) -> Result<Option<Encryption>, StartError> {
 }
 
 async fn open(
-    kind: &StoreKind,
+    config: &Config,
     encryption: Option<&Encryption>,
     context: &Context,
 ) -> Result<Store, StartError> {
+    let kind = &config.store;
     let backend = match (kind, encryption) {
-        (StoreKind::Local(dir), Some(encryption)) => Backend::Log(encryption.log(dir)),
+        (StoreKind::Local(dir), Some(encryption)) => {
+            Backend::Log(LogOptions { history_bytes: config.history_bytes, ..encryption.log(dir) })
+        }
         (StoreKind::Etcd(etcd), encryption) => {
             let options = etcd.options().map_err(|(file, source)| StartError::EtcdFile { file, source })?;
             Backend::Etcd(EtcdOptions { seal: encryption.map(Encryption::seal), ..options })

@@ -51,6 +51,7 @@ fn supervise_arguments(global: &Global, args: &UpArgs) -> Vec<String> {
     let mut flag = |name: &str, value: &str| line.push(format!("--{name}={value}"));
     flag("bind-address", &args.bind_address);
     flag("secure-port", &args.secure_port.to_string());
+    flag("history-size", &args.history_size);
     flag("docker-endpoint", &args.docker_endpoint);
     flag("default-registry", &args.default_registry);
     flag("default-namespace", &args.default_namespace);
@@ -89,6 +90,7 @@ mod tests {
             "--control-plane-only",
             "--bind-address=0.0.0.0",
             "--secure-port=1",
+            "--history-size=2Gi",
             "--node-name=n",
             "--node-ip=10.0.0.1",
             "--docker-endpoint=unix:///x",

@@ -35,6 +35,7 @@ pub(crate) fn apiserver(dir: &DataDir, args: &UpArgs, node_ip: &str) -> DaemonSp
         format!("--bind-address={}", args.bind_address),
         format!("--secure-port={}", args.secure_port),
         format!("--advertise-address={node_ip}"),
+        format!("--history-size={}", args.history_size),
         format!("--service-cluster-ip-range={SERVICE_CIDR}"),
     ];
     DaemonSpec::new("apiserver", arguments)
