@@ -2,6 +2,8 @@
 //!
 //! Reasons and messages are those of Kubernetes, since people and programs compare them.
 
+use std::collections::HashMap;
+
 use api::time::Time;
 use jiff::Timestamp;
 
@@ -46,10 +48,10 @@ pub struct StatusInput<'a> {
     /// It was ended by the kubelet for a reason (a deadline): phase Failed.
     pub failure: Option<(&'a str, &'a str)>,
     /// Container id to the text it left.
-    pub termination_messages: Option<&'a (dyn Fn(&ContainerRecord) -> String + Sync)>,
+    pub termination_messages: Option<&'a HashMap<String, String>>,
 }
 
-/// Computes the status of a pod. Pure, but for the termination messages that it is handed.
+/// Computes the status of a pod. Pure.
 pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodStatus {
     let Observed { pod, runtime, now, .. } = *observed;
     let statuses = |containers: &[Container], init: bool| -> Vec<ContainerStatus> {
@@ -254,7 +256,7 @@ fn terminated(record: &ContainerRecord, input: &StatusInput<'_>) -> Terminated {
     };
     let message = match &record.start_error {
         Some(error) => error.clone(),
-        None => input.termination_messages.map(|read| read(record)).unwrap_or_default(),
+        None => input.termination_messages.and_then(|all| all.get(&record.id)).cloned().unwrap_or_default(),
     };
     let epoch = Some(Time(Timestamp::UNIX_EPOCH));
     Terminated {

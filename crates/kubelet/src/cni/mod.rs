@@ -132,6 +132,11 @@ impl Network {
         tokio::fs::rename(&temporary, &path).await.map_err(io)
     }
 
+    /// Whether our configuration has been written.
+    pub async fn is_configured(&self) -> bool {
+        tokio::fs::try_exists(self.config.conf_dir.join("10-coxswain.conflist")).await.unwrap_or(false)
+    }
+
     /// The bridge of this node.
     pub fn bridge(&self) -> &str {
         &self.config.bridge

@@ -19,6 +19,7 @@ use tokio_util::time::DelayQueue;
 use crate::actions::ProbeStates;
 use crate::pod::{Container, Probe};
 
+pub mod grpc;
 mod insecure;
 pub mod run;
 

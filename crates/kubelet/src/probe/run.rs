@@ -11,6 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Watched;
+use super::grpc::grpc;
 use crate::pod::{Container, ExecAction, HttpGetAction, Port, Probe, TcpSocketAction};
 use crate::runtime::Runtime;
 
@@ -60,12 +61,18 @@ impl Runner for RealRunner {
                     http_get(container, ip, action).await
                 } else if let Some(action) = &probe.tcp_socket {
                     tcp_socket(container, ip, action).await
+                } else if let Some(action) = &probe.grpc {
+                    grpc(ip, action).await
                 } else {
-                    Verdict::Unknown("a probe of no served kind".to_owned())
+                    Verdict::Unknown("missing probe handler".to_owned())
                 }
             };
-            let late = "context deadline exceeded (no answer within the timeout)";
-            tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_| Verdict::Failure(late.to_owned()))
+            let late = if probe.grpc.is_some() {
+                format!("timeout: health rpc did not complete within {}s", timeout.as_secs())
+            } else {
+                "context deadline exceeded (no answer within the timeout)".to_owned()
+            };
+            tokio::time::timeout(timeout, asked).await.unwrap_or(Verdict::Failure(late))
         })
     }
 }
@@ -97,9 +104,23 @@ fn port(container: &Container, port: &Port) -> Option<u16> {
 
 /// Asks for a page; 200 to 399 is a success.
 pub async fn http_get(container: &Container, ip: Option<IpAddr>, action: &HttpGetAction) -> Verdict {
-    let Some(port) = port(container, &action.port) else {
+    if port(container, &action.port).is_none() {
         return Verdict::Unknown(format!("couldn't find port: {}", action.port));
-    };
+    }
+    match http_request(container, ip, action).await {
+        Ok(code) if (200..400).contains(&code) => Verdict::Success,
+        Ok(code) => Verdict::Failure(format!("HTTP probe failed with statuscode: {code}")),
+        Err(why) => Verdict::Failure(why),
+    }
+}
+
+/// Asks for a page; says the status code of the answer.
+pub async fn http_request(
+    container: &Container,
+    ip: Option<IpAddr>,
+    action: &HttpGetAction,
+) -> Result<u16, String> {
+    let port = port(container, &action.port).ok_or_else(|| format!("couldn't find port: {}", action.port))?;
     let host = if action.host.is_empty() {
         ip.map(|ip| ip.to_string()).unwrap_or_default()
     } else {
@@ -108,11 +129,7 @@ pub async fn http_get(container: &Container, ip: Option<IpAddr>, action: &HttpGe
     let path = if action.path.starts_with('/') { action.path.clone() } else { format!("/{}", action.path) };
     let scheme = if action.scheme.eq_ignore_ascii_case("https") { "https" } else { "http" };
     let url = format!("{scheme}://{host}:{port}{path}");
-    match ask(&host, port, &path, action).await {
-        Ok(code) if (200..400).contains(&code) => Verdict::Success,
-        Ok(code) => Verdict::Failure(format!("HTTP probe failed with statuscode: {code}")),
-        Err(why) => Verdict::Failure(format!("Get \"{url}\": {why}")),
-    }
+    ask(&host, port, &path, action).await.map_err(|why| format!("Get \"{url}\": {why}"))
 }
 
 async fn ask(host: &str, port: u16, path: &str, action: &HttpGetAction) -> Result<u16, String> {

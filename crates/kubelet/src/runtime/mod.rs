@@ -430,6 +430,11 @@ pub trait Runtime: Send + Sync + 'static {
     fn events(&self) -> BoxStream<'static, Result<RuntimeEvent, RuntimeError>>;
     /// The network that pods get, as soon as the node has one.
     fn configure_network<'a>(&'a self, pod_cidrs: &'a [String]) -> Answer<'a, ()>;
+    /// Puts right what others have undone of the node's part of the network since it was configured: rules that a
+    /// restart of the engine or a flush has taken away.
+    fn repair_network(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
     /// Gives back addresses that nothing uses any more; says how many.
     fn collect_garbage(&self) -> Answer<'_, usize>;
 }

@@ -14,16 +14,12 @@ use crate::container::config::ContainerInput;
 use crate::container::env::{EnvInput, Variables, environment};
 use crate::container::{References, container_config, sandbox_config};
 use crate::pod::{Container, Pod};
-use crate::probe::run::{Verdict, exec, http_get, tcp_socket};
 use crate::runtime::{Image, Mount, RuntimePod, SandboxRecord, SandboxState};
 use crate::status::reasons;
 use crate::volumes::{self, Paths};
 
 /// How long a container that could not be made waits for its next try.
 const RETRY: Duration = Duration::from_secs(10);
-
-/// How long a hook may take at most.
-const HOOK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What all containers of a pod are started with.
 struct Ground {
@@ -146,7 +142,7 @@ impl Shared {
         }
         self.event(pod, name, EventType::Normal, "Started", format!("Container started: {name}"));
         info!(pod = %pod.key(), container = %name, id = %&id[..id.len().min(12)], restarts = start.restart_count, "started container");
-        self.post_start(pod, ground, container, id);
+        self.post_start(pod, &ground.ips, container, id);
         Ok(())
     }
 
@@ -214,39 +210,6 @@ impl Shared {
             termination_message: Some(message),
         };
         Ok(container_config(container, input).map_err(|error| error.to_string()))
-    }
-
-    /// Runs the hook beside everything else; a container whose hook fails is ended.
-    fn post_start(self: &Arc<Self>, pod: &Arc<Pod>, ground: &Ground, container: &Container, id: String) {
-        let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.clone())
-        else {
-            return;
-        };
-        let (this, pod, container) = (Arc::clone(self), Arc::clone(pod), container.clone());
-        let ip = ground.ips.first().and_then(|ip| ip.parse().ok());
-        component::spawn(&self.dependencies.shutdown, "post-start", async move {
-            let runtime = &this.dependencies.runtime;
-            let verdict = async {
-                if let Some(action) = &hook.exec {
-                    exec(&**runtime, &id, action, HOOK_TIMEOUT).await
-                } else if let Some(action) = &hook.http_get {
-                    http_get(&container, ip, action).await
-                } else if let Some(action) = &hook.tcp_socket {
-                    tcp_socket(&container, ip, action).await
-                } else {
-                    let seconds = hook.sleep.as_ref().and_then(|sleep| u64::try_from(sleep.seconds).ok());
-                    tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(0))).await;
-                    Verdict::Success
-                }
-            };
-            let late = Verdict::Failure("the hook took too long".to_owned());
-            let verdict = tokio::time::timeout(HOOK_TIMEOUT, verdict).await.unwrap_or(late);
-            if let Verdict::Failure(message) | Verdict::Unknown(message) = verdict {
-                let text = format!("PostStartHook failed: {message}");
-                this.event(&pod, &container.name, EventType::Warning, "FailedPostStartHook", text);
-                let _gone_already = runtime.signal_container(&id, crate::runtime::Signal::Kill).await;
-            }
-        });
     }
 }
 

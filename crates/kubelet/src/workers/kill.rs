@@ -12,8 +12,7 @@ use tracing::{debug, warn};
 use super::sync::find;
 use super::{PodState, Shared};
 use crate::actions::{KillContainer, KillReason};
-use crate::pod::{LifecycleHandler, Pod};
-use crate::probe::run::{exec, http_get};
+use crate::pod::Pod;
 use crate::runtime::{ContainerState, RuntimePod, SandboxState, Signal};
 
 /// What a container gets after its hook has used up the grace period.
@@ -60,14 +59,15 @@ impl Shared {
             self.event(pod, &kill.name, EventType::Normal, "Killing", message(kill));
         }
         self.prober.forget(&kill.id);
-        let hook = container.and_then(|container| container.lifecycle.as_ref()?.pre_stop.clone());
+        let hooked = container
+            .and_then(|container| Some((container.clone(), container.lifecycle.as_ref()?.pre_stop.clone()?)));
         let sandbox = runtime.sandboxes.iter().find(|sandbox| sandbox.state == SandboxState::Ready);
         let ip = sandbox.and_then(|sandbox| sandbox.ips.first().copied());
-        let (this, id, pod, name) = (Arc::clone(self), kill.id.clone(), pod.cloned(), kill.name.clone());
+        let (this, id, pod) = (Arc::clone(self), kill.id.clone(), pod.cloned());
         let task = spawn(&self.dependencies.shutdown, "kill", async move {
             let started = tokio::time::Instant::now();
-            if let (Some(hook), Some(pod), false) = (hook, &pod, grace.is_zero()) {
-                let ran = tokio::time::timeout(grace, this.pre_stop(pod, &name, &id, &hook, ip)).await;
+            if let (Some((container, hook)), Some(pod), false) = (hooked, &pod, grace.is_zero()) {
+                let ran = tokio::time::timeout(grace, this.pre_stop(pod, &container, &id, &hook, ip)).await;
                 if ran.is_err() {
                     debug!(container = %id, "the preStop hook took the whole grace period");
                 }
@@ -84,34 +84,9 @@ impl Shared {
         state.kills.insert(kill.id.clone(), Kill { grace, task });
     }
 
-    async fn signal(&self, id: &str, signal: Signal) {
+    pub(super) async fn signal(&self, id: &str, signal: Signal) {
         if let Err(error) = self.dependencies.runtime.signal_container(id, signal).await {
             warn!(container = %id, ?signal, %error, "cannot signal the container");
-        }
-    }
-
-    async fn pre_stop(
-        &self,
-        pod: &Pod,
-        name: &str,
-        id: &str,
-        hook: &LifecycleHandler,
-        ip: Option<std::net::IpAddr>,
-    ) {
-        use crate::probe::run::Verdict;
-        let verdict = if let Some(action) = &hook.exec {
-            // The caller bounds it by the grace period.
-            exec(&*self.dependencies.runtime, id, action, Duration::from_secs(3600)).await
-        } else if let (Some(action), Some(container)) = (&hook.http_get, find(pod, name)) {
-            http_get(container, ip, action).await
-        } else {
-            let seconds = hook.sleep.as_ref().and_then(|sleep| u64::try_from(sleep.seconds).ok());
-            tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(0))).await;
-            Verdict::Success
-        };
-        if let Verdict::Failure(message) | Verdict::Unknown(message) = verdict {
-            let text = format!("PreStopHook failed: {message}");
-            self.event(pod, name, EventType::Warning, "FailedPreStopHook", text);
         }
     }
 

@@ -28,8 +28,10 @@ use crate::volumes::{PodFolder, VolumeError, tear_down};
 
 mod execute;
 mod files;
+mod hooks;
 mod images;
 mod kill;
+mod messages;
 mod report;
 mod sync;
 mod volumes;
@@ -121,6 +123,8 @@ struct PodState {
     problems: Problems,
     pulls: HashMap<String, Pull>,
     kills: HashMap<String, Kill>,
+    /// What containers said last.
+    last_words: messages::LastWords,
     /// The status that was sent last; the informer may be behind.
     sent: Option<PodStatus>,
     /// Why the kubelet itself ended the pod: reason and message.
@@ -159,6 +163,9 @@ impl Workers {
         }
         for entry in std::fs::read_dir(config.root.join("pods")).into_iter().flatten().flatten() {
             queue.add(entry.file_name().to_string_lossy().into_owned());
+        }
+        if let Err(error) = dependencies.runtime.repair_network().await {
+            tracing::warn!(%error, "cannot repair the node's network");
         }
         dependencies.runtime.collect_garbage().await.map(|_| ())
     }

@@ -9,11 +9,8 @@ use tracing::debug;
 use super::{PodState, Shared, SyncError};
 use crate::actions::Observed;
 use crate::pod::{Pod, PodStatus};
-use crate::runtime::{ContainerRecord, RuntimePod};
+use crate::runtime::RuntimePod;
 use crate::status::{StatusInput, compute_status, reasons};
-
-/// No more of a termination message is reported.
-const MESSAGE_LIMIT: usize = 4096;
 
 impl Shared {
     /// Computes the status and sends it, if it has changed. `ending`: containers are not started again.
@@ -36,6 +33,7 @@ impl Shared {
             seen.status = sent.clone();
             seen.status.conditions.extend(others);
         }
+        self.hear_last_words(state, pod, runtime).await;
         let probes = self.prober.states(runtime.containers.iter().map(|record| record.id.as_str()));
         let now = self.dependencies.clock.now();
         let observed = Observed { pod: &seen, runtime, probes: &probes, problems: &state.problems, now };
@@ -43,7 +41,7 @@ impl Shared {
             host_ips: &self.config.node.ips,
             ending,
             failure: state.failure.as_ref().map(|(reason, message)| (*reason, message.as_str())),
-            termination_messages: Some(&termination_message),
+            termination_messages: Some(&state.last_words),
         };
         let status = as_sent(&compute_status(&observed, &input));
         let known = state.sent.as_ref().unwrap_or(&pod.status);
@@ -100,13 +98,6 @@ fn patch(uid: &str, before: &PodStatus, now: &PodStatus) -> Value {
         }
     }
     json!({"metadata": {"uid": uid}, "status": now})
-}
-
-/// What a container wrote before its end.
-fn termination_message(record: &ContainerRecord) -> String {
-    let Some(path) = &record.termination_message else { return String::new() };
-    let bytes = std::fs::read(path).unwrap_or_default();
-    String::from_utf8_lossy(&bytes[..bytes.len().min(MESSAGE_LIMIT)]).into_owned()
 }
 
 #[cfg(test)]

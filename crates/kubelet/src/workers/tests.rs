@@ -381,3 +381,64 @@ async fn a_token_is_replaced_long_before_it_dies_and_a_config_map_is_followed() 
 async fn pass(seconds: u64) {
     let _over = tokio::time::timeout(Duration::from_secs(seconds), std::future::pending::<()>()).await;
 }
+
+fn ended_with(policy: &'static str, file: &[u8], log: &'static [u8], code: i32) -> (World, Value) {
+    let world = World::start();
+    let script =
+        Script { last_words: file.to_vec(), log: log.into(), ..Script::exits(Duration::from_secs(1), code) };
+    world.runtime.script("app:1", script);
+    (world, spec("Never", json!({"terminationMessagePolicy": policy})))
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_words_come_from_the_file_or_else_from_the_log() {
+    let fallback = "FallbackToLogsOnError";
+    for (policy, file, log, code, said) in [
+        ("File", &b"bye"[..], &b"line\n"[..], 1, "bye"),
+        ("File", b"", b"line\n", 1, ""),
+        (fallback, b"bye", b"line\n", 1, "bye"),
+        (fallback, b"", b"line\nlast\n", 1, "line\nlast\n"),
+        (fallback, b"", b"line\n", 0, ""),
+    ] {
+        let (world, spec) = ended_with(policy, file, log, code);
+        world.create("u1", spec);
+        world.until_phase(if code == 0 { PodPhase::Succeeded } else { PodPhase::Failed }).await;
+        let ended = world.status().container_statuses[0].state.terminated.clone().expect("it has ended");
+        assert_eq!(ended.message, said, "{policy} {code}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_end_of_long_last_words_is_told() {
+    let file = [vec![b'a'; 5000], vec![b'b'; 4000]].concat();
+    let (world, spec) = ended_with("File", &file, b"", 1);
+    world.create("u1", spec);
+    world.until_phase(PodPhase::Failed).await;
+    let ended = world.status().container_statuses[0].state.terminated.clone().expect("it has ended");
+    assert_eq!(ended.message, [vec!["a"; 96], vec!["b"; 4000]].concat().concat());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_sleeps_holds_back_the_stop_signal() {
+    let world = World::start();
+    let hook = json!({"lifecycle": {"preStop": {"sleep": {"seconds": 7}}}});
+    world.create("u1", spec("Always", hook));
+    let ran = world.until_main(is_ready).await;
+    world.control.delete("web", component::Clock::now(&world.clock), 30);
+    let gone = world.until(|pod| pod.is_none()).await;
+    assert_eq!(gone - ran, 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_of_a_kind_that_is_not_served_fails() {
+    let world = World::start();
+    let hook = json!({"lifecycle": {
+        "postStart": {"tcpSocket": {"port": 80}}, "preStop": {"tcpSocket": {"port": 80}},
+    }});
+    world.create("u1", spec("Never", hook));
+    world.until_phase(PodPhase::Failed).await;
+    let events = world.control.take_events();
+    let failed = "FailedPostStartHook: PostStartHook failed: invalid handler: only exec, httpGet and sleep are supported";
+    assert!(events.iter().any(|event| event == failed), "{events:#?}");
+    assert_eq!(World::count(&world.runtime.take_calls(), "stop main"), 1, "it gets its grace");
+}

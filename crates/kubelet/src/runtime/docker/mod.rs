@@ -339,6 +339,15 @@ impl Runtime for DockerRuntime {
         })
     }
 
+    fn repair_network(&self) -> Answer<'_, ()> {
+        Box::pin(async {
+            if self.network.is_configured().await {
+                cni::host::allow_forwarding(self.network.bridge()).await.map_err(RuntimeError::Network)?;
+            }
+            Ok(())
+        })
+    }
+
     fn collect_garbage(&self) -> Answer<'_, usize> {
         Box::pin(async move {
             self.network
