@@ -27,6 +27,10 @@ use crate::cli::Command;
 
 /// Does what the command line asks and says how it went: 0, 1 for a failure, 64 for a request that makes no sense.
 pub fn main(cli: Cli) -> ExitCode {
+    // Before a runtime has files of its own open: the supervisor closes what it finds.
+    if let Command::Supervise(args) = &cli.command {
+        return supervisor::main(&cli.global, args);
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -34,10 +38,6 @@ pub fn main(cli: Cli) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let Command::Supervise(args) = &cli.command {
-        drop(runtime);
-        return supervisor::main(&cli.global, args);
-    }
     let mut out = Out::standard();
     match runtime.block_on(run(&cli, &mut out)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,7 +64,7 @@ async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
         Command::Context(args) => verbs::context(global, args, out).await,
         Command::Export(args) => verbs::export(global, args, out).await,
         Command::Import(args) => verbs::import(global, args, out).await,
-        Command::Supervise(_) => unreachable!("handled before the runtime was made"),
+        Command::Supervise(_) => unreachable!("handled before there is a runtime"),
         Command::Apply(args) => verbs::apply(global, args, out).await,
         Command::Get(args) => verbs::get(global, args, out).await,
         Command::Describe(args) => verbs::describe(global, args, out).await,

@@ -7,6 +7,7 @@
 //! Pods do not notice: they belong to Docker Engine.
 
 pub(crate) mod daemons;
+mod inherited;
 mod process;
 pub(crate) mod state;
 
@@ -39,6 +40,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs the supervisor until it is told to end.
 pub(crate) fn main(global: &Global, args: &UpArgs) -> ExitCode {
+    inherited::close_all();
     // A session of its own: closing the terminal does not end the cluster. Fails only where it has one already.
     let _already_leader = nix::unistd::setsid();
     let spec = Spec { grace: GRACE, ..Spec::new("cox", 0).without_endpoints() };

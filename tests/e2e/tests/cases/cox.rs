@@ -1,6 +1,6 @@
 //! The same with cox, over gRPC.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use e2e::Host;
 
 use super::services::{OLD, TODAY};
@@ -50,6 +50,18 @@ pub async fn every_verb(host: &Host) -> Result<()> {
     let status = host.cox(&["status"], "").await?.ok()?;
     for daemon in ["apiserver", "scheduler", "controllers", "kubelet", "kube-proxy"] {
         ensure!(status.contains(daemon), "{status}");
+    }
+    Ok(())
+}
+
+pub async fn daemons_keep_nothing_open_of_who_started_them(host: &Host) -> Result<()> {
+    for daemon in ["apiserver", "scheduler", "controllers", "kubelet", "kube-proxy"] {
+        let pid = host.pid(daemon)?.with_context(|| format!("{daemon} runs"))?;
+        let open: Vec<_> = std::fs::read_dir(format!("/proc/{pid}/fd"))?
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .collect();
+        ensure!(!open.is_empty(), "{daemon} has files open");
+        ensure!(!open.contains(&host.held()), "{daemon} has the file of its caller open: {open:?}");
     }
     Ok(())
 }

@@ -40,6 +40,7 @@ pub fn all() -> Vec<Case> {
         case!(streams::cox_speaks_with_processes_and_ports_too),
         case!(streams::pods_and_services_answer_through_the_apiserver),
         case!(cox::every_verb),
+        case!(cox::daemons_keep_nothing_open_of_who_started_them),
         case!(disk::full_it_takes_no_writes_and_goes_on_when_there_is_space),
         case!(history::the_past_is_read_with_kubectl_and_cox),
         case!(history::a_namespace_comes_back_and_works),
