@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use api::codec::{self, FieldValidation, MediaType};
 use api::{encode, kinds};
+use apiserver::authz::Authorization;
 use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
-    Body, ComponentsOnly, DeleteOptions, GetOptions, ListOptions, Parts, PatchType, Pipeline, RandomNames,
-    RequestContext, Target, UserInfo, WatchOptions, WriteOptions, extract, render,
+    Body, DeleteOptions, GetOptions, ListOptions, Parts, PatchType, Pipeline, RandomNames, RequestContext,
+    Target, UserInfo, WatchOptions, WriteOptions, extract, render,
 };
 use bytes::{Bytes, BytesMut};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -35,7 +36,8 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let store = Store::open(Options::new(Backend::Memory, extract())).expect("a store in memory opens");
-        let parts = Parts { store, authorizer: Arc::new(ComponentsOnly), names: Arc::new(RandomNames) };
+        let parts =
+            Parts { authorizer: Arc::new(Authorization::new(&store)), store, names: Arc::new(RandomNames) };
         let pipeline = Pipeline::new(parts);
         let now = "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time");
         Bootstrap { address: [192, 0, 2, 10].into(), port: 6443, now }

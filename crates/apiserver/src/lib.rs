@@ -19,6 +19,7 @@ pub mod pki;
 pub mod serve;
 
 mod authn;
+pub mod authz;
 mod discovery;
 mod grpc;
 mod logs;

@@ -213,6 +213,21 @@ impl Bootstrap {
     }
 }
 
+/// The rules of the role `system:node`, which the node authorizer goes by.
+pub(crate) fn node_rules() -> Vec<Value> {
+    rbac::rules_of("system:node")
+}
+
+/// The ClusterRoles of a new cluster.
+#[cfg(test)]
+pub(crate) fn cluster_roles() -> Vec<Value> {
+    rbac::objects()
+        .into_iter()
+        .filter(|(plural, _)| *plural == "clusterroles")
+        .map(|(_, role)| role)
+        .collect()
+}
+
 fn body(object: &Value) -> Body {
     Body::json(api::encode::to_bytes(object))
 }

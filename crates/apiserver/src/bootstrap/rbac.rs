@@ -15,6 +15,8 @@ struct Role {
     name: &'static str,
     aggregated_to: Option<&'static str>,
     aggregated_from: Option<&'static str>,
+    /// Its rules are also those of every role whose name begins so.
+    united_from: Option<&'static str>,
     rules: Vec<&'static str>,
 }
 
@@ -41,24 +43,37 @@ fn role(line: &'static str) -> Role {
         name: words.next().unwrap_or_default(),
         aggregated_to: None,
         aggregated_from: None,
+        united_from: None,
         rules: Vec::new(),
     };
     for word in words {
         match word.split_once('=') {
             Some(("to", name)) => role.aggregated_to = Some(name),
             Some(("from", name)) => role.aggregated_from = Some(name),
+            Some(("union", prefix)) => role.united_from = Some(prefix),
             _ => {}
         }
     }
     role
 }
 
+/// The rules of a ClusterRole.
+pub(super) fn rules_of(name: &str) -> Vec<Value> {
+    let found = objects()
+        .into_iter()
+        .find(|(plural, role)| *plural == "clusterroles" && role["metadata"]["name"] == name);
+    found.and_then(|(_, role)| role["rules"].as_array().cloned()).unwrap_or_default()
+}
+
 /// The role's own rules, or those of the roles that are aggregated to it, by name.
 fn rules(role: &Role, roles: &[Role]) -> Vec<&'static str> {
-    let Some(name) = role.aggregated_from else { return role.rules.clone() };
-    let mut parts: Vec<&Role> = roles.iter().filter(|part| part.aggregated_to == Some(name)).collect();
+    let mut parts: Vec<&Role> = match (role.aggregated_from, role.united_from) {
+        (Some(name), _) => roles.iter().filter(|part| part.aggregated_to == Some(name)).collect(),
+        (None, Some(prefix)) => roles.iter().filter(|part| part.name.starts_with(prefix)).collect(),
+        (None, None) => return role.rules.clone(),
+    };
     parts.sort_by_key(|part| part.name);
-    let mut all = Vec::new();
+    let mut all = role.rules.clone();
     for part in parts {
         for rule in rules(part, roles) {
             if !all.contains(&rule) {

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use api::status::{Details, Reason, Status as ApiStatus};
+use api::status::Status as ApiStatus;
 use component::{ErrorChain, SharedClock};
 use futures_util::stream::{self, Stream};
 use rpc::status::to_grpc;
@@ -17,13 +17,22 @@ use tracing::info;
 
 use super::{context, convert};
 use crate::config::{CLUSTER_DOMAIN, POD_NETWORK, SERVICE_NETWORK};
-use crate::pipeline::{Pipeline, RequestContext};
+use crate::pipeline::{Attributes, Pipeline, RequestContext};
 use crate::pki::Authority;
 use crate::pki::request::{NodeCertificate, sign};
 use crate::serve::{Encryption, SEALED};
 
-/// Who may add nodes, take backups and rotate keys.
-const ADMINISTRATORS: &str = "system:masters";
+/// The group of what roles can name of this service: `create` of these resources, in no namespace.
+const GROUP: &str = "coxswain.io";
+
+/// Adding a node.
+const JOINS: &str = "joins";
+
+/// Taking a backup.
+const BACKUPS: &str = "backups";
+
+/// Rotating the keys of Secrets.
+const KEY_ROTATIONS: &str = "keyrotations";
 
 /// The most names and addresses of a node.
 const MAX_ADDRESSES: usize = 32;
@@ -46,9 +55,16 @@ impl Service {
         Self { pipeline, authority, encryption, clock }
     }
 
+    /// Says no to whom no role allows it.
+    fn allowed(&self, context: &RequestContext, resource: &str, name: &str) -> Result<(), ApiStatus> {
+        let (verb, group, version) = ("create", GROUP, "v1");
+        let asked = Attributes { verb, group, version, resource, name, ..Attributes::nothing(&context.user) };
+        self.pipeline.require(&asked)
+    }
+
     fn join(&self, context: &RequestContext, request: &JoinRequest) -> Result<JoinResponse, ApiStatus> {
-        administrator(context, "nodes are added")?;
         let JoinRequest { node_name, addresses, .. } = request;
+        self.allowed(context, JOINS, node_name)?;
         if !is_node_name(node_name) {
             return Err(ApiStatus::bad_request(format!("{node_name:?} is not a name for a node")));
         }
@@ -79,7 +95,7 @@ impl Service {
     }
 
     async fn rotate_keys(&self, context: &RequestContext) -> Result<RotateKeysResponse, ApiStatus> {
-        administrator(context, "keys are rotated")?;
+        self.allowed(context, KEY_ROTATIONS, "")?;
         let Some(encryption) = self.encryption.clone() else {
             return Err(ApiStatus::bad_request(
                 "keys are rotated where the store is on the server's own disk only",
@@ -95,15 +111,6 @@ impl Service {
         info!(objects, by = %context.user.name, "rotated the keys of Secrets");
         Ok(RotateKeysResponse { objects })
     }
-}
-
-fn administrator(context: &RequestContext, what: &str) -> Result<(), ApiStatus> {
-    let user = &context.user;
-    if user.groups.iter().any(|group| group == ADMINISTRATORS) {
-        return Ok(());
-    }
-    let message = format!("{what} by administrators; {:?} is not one", user.name);
-    Err(ApiStatus::failure(Reason::Forbidden, message).with_details(Details::default()))
 }
 
 fn cluster_id(snapshot: &Snapshot) -> String {
@@ -168,7 +175,7 @@ impl Cluster for Service {
 
     async fn backup(&self, request: Request<BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
         let context = context(&request, &self.clock);
-        administrator(&context, "backups are taken").map_err(to_grpc)?;
+        self.allowed(&context, BACKUPS, "").map_err(to_grpc)?;
         let snapshot = self.pipeline.store().snapshot();
         info!(revision = snapshot.revision().0, by = %context.user.name, "backup");
         let header = BackupHeader { revision: snapshot.revision().0, cluster_id: cluster_id(&snapshot) };

@@ -1,9 +1,16 @@
-//! Who may do what. One question, asked in one place; the answers so far: components and administrators may
-//! everything, everyone else may look at health, version and discovery.
+//! Who may do what: the question, and how a no is told. The answers are in [`crate::authz`].
 
+use std::sync::Arc;
+
+use api::registry::ResourceDef;
+use api::selector::FieldSelector;
 use api::status::{Details, Reason, Status};
+use serde_json::Value;
 
-use super::types::UserInfo;
+use super::Pipeline;
+use super::object::meta;
+use super::types::{Answer, RequestContext, Subresource, Target, UserInfo};
+use crate::authz::{Grant, Rule};
 
 /// What is asked for. Either a resource or a path.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +36,25 @@ pub struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    pub(super) fn nothing(user: &'a UserInfo) -> Self {
+    /// What a request asks for.
+    pub fn of(context: &'a RequestContext, verb: &'a str, target: &'a Target) -> Self {
+        let name = target.name.as_deref().unwrap_or_default();
+        // A namespace is in itself, so that who may everything in it may see it.
+        let is_namespace = &*target.def.bucket == "namespaces";
+        Self {
+            verb,
+            group: &target.def.group,
+            version: &target.def.version,
+            resource: &target.def.plural,
+            subresource: target.subresource.map_or("", Subresource::as_str),
+            namespace: if is_namespace { name } else { target.namespace.as_deref().unwrap_or_default() },
+            name,
+            ..Self::nothing(&context.user)
+        }
+    }
+
+    /// A question about nothing yet.
+    pub fn nothing(user: &'a UserInfo) -> Self {
         Self {
             user,
             verb: "",
@@ -47,54 +72,117 @@ impl<'a> Attributes<'a> {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes.
-    Allow,
+    /// Yes; by which binding, where it was one.
+    Allow(Option<Arc<Grant>>),
     /// No; the reason, which may be empty, reaches the user.
     Deny(String),
+}
+
+impl Decision {
+    /// Whether it is a yes.
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Self::Allow(_))
+    }
+}
+
+/// What somebody may do in a namespace, as far as roles say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// The rules of all roles.
+    pub rules: Vec<Rule>,
+    /// Which roles there are not.
+    pub errors: Vec<String>,
+}
+
+/// The write of a role or of a binding.
+#[derive(Debug, Clone, Copy)]
+pub struct RoleWrite<'a> {
+    /// Who writes.
+    pub user: &'a UserInfo,
+    /// What is written.
+    pub def: &'a ResourceDef,
+    /// Empty for what is in none.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+    /// As it will be.
+    pub new: &'a Value,
+    /// As it is.
+    pub old: Option<&'a Value>,
 }
 
 /// Decides who may do what.
 pub trait Authorizer: Send + Sync {
     /// Decides from memory: it is asked on every request.
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision;
+
+    /// What the roles allow a user in a namespace.
+    fn granted(&self, user: &UserInfo, namespace: &str) -> Granted;
+
+    /// Says no where a role or a binding would grant more than its writer has.
+    fn check_write(&self, write: &RoleWrite<'_>) -> Answer<()>;
 }
 
-/// Lets administrators and the components do everything.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct ComponentsOnly;
-
-/// Paths that anyone may read, as in the role `system:public-info-viewer` and `system:discovery`.
-const PUBLIC_PATHS: [&str; 8] =
-    ["/healthz", "/livez", "/readyz", "/version", "/api", "/apis", "/openapi", "/.well-known"];
-
-impl Authorizer for ComponentsOnly {
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        let user = attributes.user;
-        let in_group = |name: &str| user.groups.iter().any(|group| group == name);
-        let trusted = in_group("system:masters")
-            || matches!(
-                user.name.as_str(),
-                "system:kube-scheduler"
-                    | "system:kube-controller-manager"
-                    | "system:kube-proxy"
-                    | "system:apiserver"
-            )
-            || (user.name.starts_with("system:node:") && in_group("system:nodes"));
-        let public = attributes.verb == "get"
-            && PUBLIC_PATHS.iter().any(|path| {
-                attributes
-                    .path
-                    .strip_prefix(path)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            });
-        if trusted || public { Decision::Allow } else { Decision::Deny(String::new()) }
+impl Pipeline {
+    /// As [`Pipeline::allowed`] for a list or watch, which is about one object where a field selector names it.
+    pub(super) fn allowed_to_select(
+        &self,
+        context: &RequestContext,
+        verb: &str,
+        target: &Target,
+        fields: &str,
+    ) -> Answer<()> {
+        let named = || FieldSelector::parse(fields).ok()?.exact("metadata.name").map(str::to_owned);
+        match named().filter(|_| target.name.is_none() && !fields.is_empty()) {
+            Some(name) => self.allowed(context, verb, &Target { name: Some(name), ..target.clone() }),
+            None => self.allowed(context, verb, target),
+        }
     }
+
+    /// Whether somebody may do something, without a Status that says no.
+    pub(crate) fn decide(&self, attributes: &Attributes<'_>) -> Decision {
+        self.inner.authorizer.authorize(attributes)
+    }
+
+    /// The Status that says no, where the answer is no.
+    pub(crate) fn require(&self, attributes: &Attributes<'_>) -> Answer<()> {
+        check(&*self.inner.authorizer, attributes)
+    }
+
+    /// Says no where an object is a role or a binding that grants more than the user has.
+    pub(super) fn check_grants(
+        &self,
+        context: &RequestContext,
+        def: &ResourceDef,
+        new: &Value,
+        old: Option<&Value>,
+    ) -> Answer<()> {
+        let is_role = &*def.group == "rbac.authorization.k8s.io";
+        if !is_role
+            || !meta(new, "deletionTimestamp").is_empty() && old.is_some_and(|old| same_grants(new, old))
+        {
+            return Ok(());
+        }
+        self.inner.authorizer.check_write(&RoleWrite {
+            user: &context.user,
+            def,
+            namespace: meta(new, "namespace"),
+            name: meta(new, "name"),
+            new,
+            old,
+        })
+    }
+}
+
+/// Whether only metadata differs.
+fn same_grants(new: &Value, old: &Value) -> bool {
+    ["rules", "aggregationRule", "roleRef", "subjects"].iter().all(|field| new[*field] == old[*field])
 }
 
 /// Turns a no into the Status that says what was not allowed.
 pub(super) fn check(authorizer: &dyn Authorizer, attributes: &Attributes<'_>) -> Result<(), Status> {
     match authorizer.authorize(attributes) {
-        Decision::Allow => Ok(()),
+        Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(forbidden(attributes, &why)),
     }
 }
@@ -103,73 +191,48 @@ fn forbidden(attributes: &Attributes<'_>, why: &str) -> Status {
     let Attributes { user, verb, group, resource, subresource, namespace, name, path, .. } = attributes;
     let tail = if why.is_empty() { String::new() } else { format!(": {why}") };
     if !path.is_empty() {
-        return Status::failure(
-            Reason::Forbidden,
-            format!("forbidden: User {:?} cannot {verb} path {path:?}{tail}", user.name),
-        )
-        .with_details(Details::default());
+        let told = escaped(&format!("User {:?} cannot {verb} path {path:?}", user.name));
+        return Status::failure(Reason::Forbidden, format!("forbidden: {told}{tail}"))
+            .with_details(Details::default());
     }
     let part =
         if subresource.is_empty() { (*resource).to_owned() } else { format!("{resource}/{subresource}") };
     let place = if namespace.is_empty() {
         "at the cluster scope".to_owned()
     } else {
-        format!("in the namespace \"{namespace}\"")
+        format!("in the namespace {namespace:?}")
     };
     let mut subject = api::status::qualified(group, resource);
     if !name.is_empty() {
-        subject = format!("{subject} \"{name}\"");
+        subject = format!("{subject} {name:?}");
     }
-    Status::failure(
-        Reason::Forbidden,
-        format!(
-            "{subject} is forbidden: User \"{}\" cannot {verb} resource \"{part}\" in API group \"{group}\" {place}{tail}",
-            user.name
-        ),
+    let told = escaped(&format!(
+        "User {:?} cannot {verb} resource {part:?} in API group {group:?} {place}",
+        user.name
+    ));
+    Status::failure(Reason::Forbidden, format!("{subject} is forbidden: {told}{tail}")).with_details(
+        Details {
+            name: (*name).to_owned(),
+            group: (*group).to_owned(),
+            kind: (*resource).to_owned(),
+            ..Details::default()
+        },
     )
-    .with_details(Details {
-        name: (*name).to_owned(),
-        group: (*group).to_owned(),
-        kind: (*resource).to_owned(),
-        ..Details::default()
-    })
+}
+
+/// What a user chose is no markup, wherever the message is shown.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn user(name: &str, groups: &[&str]) -> UserInfo {
-        UserInfo {
-            name: name.to_owned(),
-            groups: groups.iter().map(|group| (*group).to_owned()).collect(),
-            ..UserInfo::default()
-        }
-    }
-
-    #[test]
-    fn components_may_everything_and_others_only_look_around() {
-        for (name, groups, path, allowed) in [
-            ("kubernetes-admin", &["system:masters"][..], "", true),
-            ("system:kube-scheduler", &[], "", true),
-            ("system:node:n1", &["system:nodes"], "", true),
-            ("system:node:n1", &[], "", false),
-            ("bob", &["system:authenticated"], "", false),
-            ("bob", &[], "/healthz", true),
-            ("bob", &[], "/healthz/etcd", true),
-            ("bob", &[], "/healthzz", false),
-            ("bob", &[], "/metrics", false),
-        ] {
-            let user = user(name, groups);
-            let attributes = Attributes { verb: "get", resource: "pods", path, ..Attributes::nothing(&user) };
-            assert_eq!(ComponentsOnly.authorize(&attributes) == Decision::Allow, allowed, "{name} {path}");
-        }
-    }
-
     #[test]
     fn a_refusal_reads_as_in_kubernetes() {
-        let user = user("bob", &[]);
-        let attributes = Attributes {
+        let user = UserInfo { name: "bob<x>".to_owned(), ..UserInfo::default() };
+        let asked = Attributes {
             verb: "get",
             resource: "pods",
             subresource: "log",
@@ -177,9 +240,31 @@ mod tests {
             name: "a",
             ..Attributes::nothing(&user)
         };
-        assert_eq!(
-            check(&ComponentsOnly, &attributes).unwrap_err().message,
-            "pods \"a\" is forbidden: User \"bob\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"default\""
-        );
+        for (asked, why, expected) in [
+            (
+                asked,
+                "",
+                "pods \"a\" is forbidden: User \"bob&lt;x&gt;\" cannot get resource \"pods/log\" in API group \"\" in the namespace \"default\"",
+            ),
+            (
+                Attributes {
+                    resource: "deployments",
+                    subresource: "",
+                    group: "apps",
+                    namespace: "",
+                    name: "",
+                    ..asked
+                },
+                "RBAC: why",
+                "deployments.apps is forbidden: User \"bob&lt;x&gt;\" cannot get resource \"deployments\" in API group \"apps\" at the cluster scope: RBAC: why",
+            ),
+            (
+                Attributes { path: "/metrics", ..asked },
+                "",
+                "forbidden: User \"bob&lt;x&gt;\" cannot get path \"/metrics\"",
+            ),
+        ] {
+            assert_eq!(forbidden(&asked, why).message, expected);
+        }
     }
 }

@@ -21,7 +21,7 @@ impl Pipeline {
         selected: &ListOptions,
         options: &DeleteOptions,
     ) -> Answer<DeletedCollection> {
-        self.allowed(context, "deletecollection", target)?;
+        self.allowed_to_select(context, "deletecollection", target, &selected.field_selector)?;
         let selection = Selection::parse(target, &selected.label_selector, &selected.field_selector)?;
         let page = self.page(target, &selection, selected, None).await?;
         for group in page.entries.chunks(GROUP) {

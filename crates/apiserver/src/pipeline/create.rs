@@ -77,6 +77,7 @@ impl Pipeline {
             document["status"] = status;
         }
         self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
+        self.check_grants(context, &storage, &document, None)?;
         if !applied {
             fields::track_create(&storage, &mut document, context, options);
         }

@@ -46,3 +46,8 @@ fn field_term(field: &str, value: &str) -> Term {
 pub(super) fn indexed_field_term(field: &str, value: &str) -> Option<Term> {
     (INDEXED.contains(&field) && !value.is_empty()).then(|| field_term(field, value))
 }
+
+/// The term of the pods of a node.
+pub(crate) fn node_term(node: &str) -> Term {
+    field_term(INDEXED[0], node)
+}

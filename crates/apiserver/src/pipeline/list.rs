@@ -28,7 +28,7 @@ impl Pipeline {
         target: &Target,
         options: &ListOptions,
     ) -> Answer<ListResult> {
-        self.allowed(context, "list", target)?;
+        self.allowed_to_select(context, "list", target, &options.field_selector)?;
         let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;
         self.page(target, &selection, options, context.at).await
     }

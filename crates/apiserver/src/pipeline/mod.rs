@@ -10,7 +10,8 @@
 //! beside being stored is in [`crate::kinds`].
 //!
 //! Invariants: no verb knows HTTP or gRPC; nothing here spawns, sleeps or reads the clock (`RequestContext::now`
-//! is the time) except the watch stream's timers; [`Authorizer`] is asked in [`Pipeline::allowed`] and nowhere else.
+//! is the time) except the watch stream's timers; the
+//! [`Authorizer`] is asked in [`authorize`] and by reviews, and nowhere else.
 
 mod anew;
 mod author;
@@ -47,11 +48,13 @@ use std::sync::Arc;
 use api::registry::{Registry, ResourceDef};
 use store::{Bucket, Entry, Snapshot, Store};
 
-pub use authorize::{Attributes, Authorizer, ComponentsOnly, Decision};
+pub use authorize::{Attributes, Authorizer, Decision, Granted, RoleWrite};
 pub use events::EXPIRE_EVERY;
 pub use extract::extract;
+pub(crate) use extract::node_term;
 pub use history::{Difference, Version};
 pub use names::{Names, RandomNames};
+pub(crate) use object::stored as object_of;
 pub use object::{deprecation, render};
 pub use options::{dry_run, field_validation};
 pub use past::Past;
@@ -153,18 +156,7 @@ impl Pipeline {
             return Err(read_only());
         }
         object::check_verb(target, verb)?;
-        let attributes = Attributes {
-            user: &context.user,
-            verb,
-            group: &target.def.group,
-            version: &target.def.version,
-            resource: &target.def.plural,
-            subresource: target.subresource.map_or("", Subresource::as_str),
-            namespace: target.namespace.as_deref().unwrap_or_default(),
-            name: target.name.as_deref().unwrap_or_default(),
-            path: "",
-        };
-        authorize::check(&*self.inner.authorizer, &attributes)
+        authorize::check(&*self.inner.authorizer, &Attributes::of(context, verb, target))
     }
 
     /// Whether the user may `verb` (as `get`) a path that is no resource, as `/metrics`.

@@ -2,10 +2,11 @@
 
 use api::codec;
 use api::registry::ResourceDef;
+use api::status::Status;
 use serde_json::{Value, json};
 
 use super::types::{Answer, Body, RequestContext, Target, WriteOptions, Written};
-use super::{Attributes, Decision, Pipeline, UserInfo, metadata, object};
+use super::{Attributes, Decision, Granted, Pipeline, UserInfo, metadata, object};
 
 /// Whether the resource is a question.
 pub(super) fn is_review(def: &ResourceDef) -> bool {
@@ -35,7 +36,14 @@ impl Pipeline {
                 let user = subject(&review["spec"]);
                 self.access(&review["spec"], &user)
             }
-            "selfsubjectrulesreviews" => self.rules(&context.user),
+            "selfsubjectrulesreviews" => {
+                let namespace = review["spec"]["namespace"].as_str().unwrap_or_default().to_owned();
+                if namespace.is_empty() {
+                    return Err(Status::bad_request("no namespace on request"));
+                }
+                review["spec"] = json!({});
+                self.rules(&context.user, &namespace)
+            }
             _ => return Err(object::method_not_allowed()),
         };
         let mut object = object::of_value(&review);
@@ -53,31 +61,38 @@ impl Pipeline {
         let [verb, group, version, resource, subresource, namespace, name, path] = &fields;
         let attributes =
             Attributes { user, verb, group, version, resource, subresource, namespace, name, path };
-        match self.inner.authorizer.authorize(&attributes) {
-            Decision::Allow => json!({"allowed": true}),
+        match self.decide(&attributes) {
+            Decision::Allow(None) => json!({"allowed": true}),
+            Decision::Allow(Some(grant)) => json!({"allowed": true, "reason": grant.to_string()}),
             Decision::Deny(why) if why.is_empty() => json!({"allowed": false}),
             Decision::Deny(why) => json!({"allowed": false, "reason": why}),
         }
     }
 
-    /// Without rules of its own, the answer tells what the authorizer says to everything.
-    fn rules(&self, user: &UserInfo) -> Value {
-        let attributes = Attributes { verb: "*", resource: "*", group: "*", ..Attributes::nothing(user) };
-        let all = self.inner.authorizer.authorize(&attributes) == Decision::Allow;
-        let mut resources = vec![json!({
-            "verbs": ["create"],
-            "apiGroups": ["authorization.k8s.io"],
-            "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"],
-        })];
-        let mut paths = vec![json!({
-            "verbs": ["get"],
-            "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"],
-        })];
-        if all {
-            resources.insert(0, json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
-            paths.insert(0, json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
+    /// What the roles allow, and nothing twice. What the node authorizer allows beside them stands in no rule, so
+    /// that the answer to a node is not complete.
+    fn rules(&self, user: &UserInfo, namespace: &str) -> Value {
+        let Granted { rules, errors } = self.inner.authorizer.granted(user, namespace);
+        let (mut resources, mut paths): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
+        for rule in rules {
+            let list = if rule.paths.is_empty() { &mut resources } else { &mut paths };
+            let rule = rule.to_json();
+            if !list.contains(&rule) {
+                list.push(rule);
+            }
         }
-        json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false})
+        let node = user.groups.iter().any(|group| group == "system:nodes");
+        let mut status = json!({
+            "resourceRules": resources,
+            "nonResourceRules": paths,
+            "incomplete": node || !errors.is_empty(),
+        });
+        if !errors.is_empty() {
+            status["evaluationError"] = errors.join(", ").into();
+        } else if node {
+            status["evaluationError"] = "node authorizer does not support user rule resolution".into();
+        }
+        status
     }
 }
 

@@ -164,6 +164,7 @@ impl Pipeline {
         let mut errors = metadata::begin_update(&mut new, old);
         match part {
             Part::Main => {
+                self.check_grants(context, &storage, &new, Some(old))?;
                 // First, so that what the server fills in anew does not count as a change.
                 self.inner.kinds.admit_update(&storage, &mut new, old);
                 kinds::prepare_for_update(&storage, &mut new, old);

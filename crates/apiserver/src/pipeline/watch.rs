@@ -63,7 +63,7 @@ impl Pipeline {
         target: &Target,
         options: &WatchOptions,
     ) -> Answer<WatchStream> {
-        self.allowed(context, "watch", target)?;
+        self.allowed_to_select(context, "watch", target, &options.field_selector)?;
         check(options)?;
         let revision = options::resource_version(&options.resource_version)?.unwrap_or(0);
         let selection = Selection::parse(target, &options.label_selector, &options.field_selector)?;

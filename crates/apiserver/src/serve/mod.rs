@@ -28,10 +28,11 @@ pub use restore::{RestoreFailure, restore};
 
 use self::listener::Tls;
 
+use crate::authz::{self, Authorization};
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, EtcdStore, StoreKind};
 use crate::logs::Kubelets;
-use crate::pipeline::{self, ComponentsOnly, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
+use crate::pipeline::{self, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
 use crate::pki::{Kubeconfigs, Pki, PkiError, Place};
 
 /// How long connections may take to finish after shutdown before the store is closed under them.
@@ -126,7 +127,7 @@ impl Server {
         context.health.register_fn("etcd-readiness", Question::Ready, reachable);
         let pipeline = Pipeline::new(Parts {
             store: store.clone(),
-            authorizer: Arc::new(ComponentsOnly),
+            authorizer: Arc::new(Authorization::new(&store)),
             names: Arc::new(RandomNames),
         });
         let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
@@ -144,6 +145,7 @@ impl Server {
         });
         renew(place, &tls, &app, &context);
         let connections = listener::serve(listener, tls, app, &context.shutdown);
+        authz::aggregation::start(&pipeline, &context);
         maintain(&pipeline, bootstrap, &context);
         info!(%address, revision = store.snapshot().revision().0, "serving");
         Ok(Self { address, kubeconfigs, pipeline, connections, context })

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::codec::MediaType;
 use api::status::{Reason, Status};
+use apiserver::authz::Authorization;
 use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
-    Body, ComponentsOnly, DeleteOptions, Deleted, GetOptions, ListOptions, Names, Object, Parts, PatchType,
-    Pipeline, Propagation, RequestContext, Subresource, Target, UserInfo, WatchOptions, WriteOptions,
-    dry_run, extract, field_validation, render,
+    Body, DeleteOptions, Deleted, GetOptions, ListOptions, Names, Object, Parts, PatchType, Pipeline,
+    Propagation, RequestContext, Subresource, Target, UserInfo, WatchOptions, WriteOptions, dry_run, extract,
+    field_validation, render,
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -75,8 +76,8 @@ impl Server {
 
     fn over(store: Store) -> Self {
         let pipeline = Pipeline::new(Parts {
+            authorizer: Arc::new(Authorization::new(&store)),
             store,
-            authorizer: Arc::new(ComponentsOnly),
             names: Arc::new(CountedNames::default()),
         });
         let context = RequestContext {

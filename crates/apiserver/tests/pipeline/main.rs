@@ -1,5 +1,6 @@
 //! The pipeline in process, on a store in memory. Read on: [`harness`] for how the tests speak to it.
 
+mod access;
 mod concurrent;
 mod harness;
 mod hostile;

@@ -90,8 +90,10 @@ async fn strangers_see_health_and_version_only() {
         }
     }
     let scheduler = asker.server.kubeconfigs().scheduler.identity.clone();
-    let answer = asker.send(scheduler.as_ref(), request(Method::GET, MAPS, &[], "")).await;
-    assert_eq!(answer.code, 200);
+    for (path, code) in [("/api/v1/pods", 200), (MAPS, 403), ("/metrics", 403)] {
+        let answer = asker.send(scheduler.as_ref(), request(Method::GET, path, &[], "")).await;
+        assert_eq!(answer.code.as_u16(), code, "{path}");
+    }
     asker.stop().await;
 }
 
