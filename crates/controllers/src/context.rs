@@ -224,5 +224,8 @@ watched!(
     Service,
     Endpoints,
     Node,
-    Namespace
+    Namespace,
+    PersistentVolume,
+    PersistentVolumeClaim,
+    StorageClass
 );

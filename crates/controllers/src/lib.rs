@@ -17,6 +17,7 @@ mod deployment;
 mod disruption;
 mod endpoints;
 mod endpointslice;
+mod ephemeral_volume;
 mod expectations;
 mod gc;
 mod job;
@@ -27,6 +28,7 @@ mod nodeipam;
 mod nodelifecycle;
 mod objects;
 mod ownership;
+mod persistentvolume;
 mod pod_writes;
 mod podgc;
 mod replicaset;
@@ -37,6 +39,7 @@ mod service_endpoints;
 mod serviceaccount;
 mod statefulset;
 mod template;
+mod volume_protection;
 mod writes;
 
 use std::sync::Arc;
@@ -48,18 +51,22 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 21] = [
     "cronjob",
     "daemonset",
     "deployment",
     "disruption",
     "endpoints",
     "endpointslice",
+    "ephemeral-volume",
     "garbagecollector",
     "job",
     "namespace",
     "nodeipam",
     "nodelifecycle",
+    "persistentvolume-binder",
+    "persistentvolume-protection",
+    "persistentvolumeclaim-protection",
     "podgc",
     "replicaset",
     "replicationcontroller",
@@ -101,6 +108,10 @@ fn start(name: &str, context: &Context) {
         "namespace" => namespace::start(context),
         "nodeipam" => nodeipam::start(context),
         "nodelifecycle" => nodelifecycle::start(context),
+        "ephemeral-volume" => ephemeral_volume::start(context),
+        "persistentvolume-binder" => persistentvolume::start(context),
+        "persistentvolume-protection" => volume_protection::start_volumes(context),
+        "persistentvolumeclaim-protection" => volume_protection::start_claims(context),
         "podgc" => podgc::start(context),
         "root-ca-certificate-publisher" => root_ca::start(context),
         "serviceaccount" => serviceaccount::start(context),

@@ -7,12 +7,14 @@ pub mod batch;
 pub mod core;
 pub mod network;
 pub mod policy;
+pub mod storage;
 pub mod workloads;
 
 pub use batch::*;
 pub use core::*;
 pub use network::*;
 pub use policy::*;
+pub use storage::*;
 pub use workloads::*;
 
 use std::fmt;

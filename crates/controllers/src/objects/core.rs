@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use api::meta::{Condition, ObjectMeta};
 use api::time::{MicroTime, Time};
 
 use client::resource;
+
+use super::RawJson;
 
 /// `v1/Pod`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +33,49 @@ pub struct PodSpec {
     pub init_containers: Vec<Container>,
     pub tolerations: Vec<Toleration>,
     pub affinity: Affinity,
+    /// Only those that lead to a claim: others cost memory and nobody reads them.
+    #[serde(deserialize_with = "with_claims")]
+    pub volumes: Vec<Volume>,
+}
+
+fn with_claims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Volume>, D::Error> {
+    let all = Option::<Vec<Volume>>::deserialize(deserializer)?.unwrap_or_default();
+    let leads = |volume: &Volume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
+    Ok(all.into_iter().filter(leads).collect())
+}
+
+/// `v1/Volume`, as far as it leads to a claim.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    pub name: String,
+    pub persistent_volume_claim: Option<ClaimSource>,
+    pub ephemeral: Option<EphemeralSource>,
+}
+
+/// `v1/PersistentVolumeClaimVolumeSource`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimSource {
+    pub claim_name: String,
+}
+
+/// `v1/EphemeralVolumeSource`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EphemeralSource {
+    pub volume_claim_template: RawJson,
+}
+
+impl Volume {
+    /// The claim of the volume of a pod of that name.
+    pub fn claim_name(&self, pod: &str) -> Option<String> {
+        match (&self.persistent_volume_claim, &self.ephemeral) {
+            (Some(claim), _) => Some(claim.claim_name.clone()),
+            (None, Some(_)) => Some(format!("{pod}-{}", self.name)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// `v1/Affinity`, as far as DaemonSets need it.
@@ -180,6 +225,11 @@ pub struct Terminated {
 }
 
 impl Pod {
+    /// The names of the claims that its volumes lead to.
+    pub fn claims(&self) -> impl Iterator<Item = String> {
+        self.spec.volumes.iter().filter_map(|volume| volume.claim_name(&self.metadata.name))
+    }
+
     /// Whether the pod has run to its end, well or badly.
     pub fn is_terminal(&self) -> bool {
         matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
