@@ -1,17 +1,19 @@
 //! The command line, the configuration file, and what becomes of both: [`Config`].
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Parser;
 use component::{CommonArgs, Kubeconfig};
-use serde::Deserialize;
 
 use crate::runtime::image::RegistryConfig;
 use crate::server::Keys;
 
-/// The port that the apiserver asks a kubelet on.
-const PORT: u16 = 10250;
+mod file;
+
+use file::File;
+pub use file::LogLimits;
+pub(crate) use file::Settings;
 
 /// Runs the pods of one node on Docker Engine.
 #[derive(Debug, Parser)]
@@ -64,30 +66,6 @@ pub struct Args {
     pub cleanup: bool,
 }
 
-/// The configuration file: a `KubeletConfiguration`, as far as its fields mean something here, and our `registry`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct File {
-    address: IpAddr,
-    port: u16,
-    cluster_domain: String,
-    #[serde(rename = "clusterDNS")]
-    cluster_dns: Vec<String>,
-    registry: RegistryConfig,
-}
-
-impl Default for File {
-    fn default() -> Self {
-        Self {
-            address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            port: PORT,
-            cluster_domain: "cluster.local".to_owned(),
-            cluster_dns: Vec::new(),
-            registry: RegistryConfig::default(),
-        }
-    }
-}
-
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -128,6 +106,7 @@ pub struct Config {
     pub(crate) registry: RegistryConfig,
     pub(crate) cluster_dns: Vec<String>,
     pub(crate) cluster_domain: String,
+    pub(crate) settings: Settings,
 }
 
 impl TryFrom<Args> for Config {
@@ -137,17 +116,19 @@ impl TryFrom<Args> for Config {
         let read = |path: &PathBuf| {
             std::fs::read(path).map_err(|source| ConfigError::Read { path: path.clone(), source })
         };
+        let invalid =
+            |message: String| ConfigError::Invalid { path: args.config.clone().unwrap_or_default(), message };
         let file = match &args.config {
             None => File::default(),
             Some(path) => {
                 let text = String::from_utf8_lossy(&read(path)?).into_owned();
-                serde_saphyr::from_str(&text).map_err(|error| ConfigError::Invalid {
-                    path: path.clone(),
-                    message: error.to_string().lines().next().unwrap_or_default().to_owned(),
+                serde_saphyr::from_str(&text).map_err(|error| {
+                    invalid(error.to_string().lines().next().unwrap_or_default().to_owned())
                 })?
             }
         };
         Ok(Self {
+            settings: file.settings().map_err(invalid)?,
             kubeconfig: Kubeconfig::load(&args.kubeconfig)?,
             keys: Keys {
                 certificate: read(&args.tls_cert_file)?,

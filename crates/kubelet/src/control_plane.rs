@@ -126,7 +126,7 @@ pub trait ControlPlane: Send + Sync + 'static {
     /// Removes a pod that has ended, if it still is the one with this uid.
     fn delete_pod<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()>;
     /// Tells users what happened. `container` is the field path of the container, or empty.
-    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String);
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &str, message: String);
 }
 
 /// The real one.
@@ -190,7 +190,7 @@ impl ControlPlane for ApiServer {
         })
     }
 
-    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String) {
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &str, message: String) {
         let mut object = ObjectReference::of(pod);
         if !container.is_empty() {
             object = object.field(container);

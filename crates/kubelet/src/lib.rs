@@ -5,6 +5,7 @@
 //! runtime    containers: a trait, Docker        status     what to report (pure)
 //! cni        the pod network                    container  from spec to container (pure)
 //! volumes    files for containers               probe      liveness, readiness, startup
+//! admission  whether the node takes a pod  pressure   what to do when it runs out of something
 //! workers    a pod at a time: observe, decide, act, report
 //! node       the node's own objects             server     what the apiserver may ask
 //! streams    exec, attach, port-forward         cleanup    takes it all away
@@ -14,6 +15,7 @@
 //! it may be killed at any moment.
 
 pub mod actions;
+pub mod admission;
 mod cleanup;
 mod cni;
 mod config;
@@ -21,6 +23,7 @@ pub mod container;
 pub mod control_plane;
 pub mod node;
 pub mod pod;
+pub mod pressure;
 pub mod probe;
 mod run;
 pub mod runtime;
@@ -33,5 +36,5 @@ mod volumes;
 pub mod workers;
 
 pub use cleanup::{CleanupError, cleanup};
-pub use config::{Args, Config, ConfigError};
+pub use config::{Args, Config, ConfigError, LogLimits};
 pub use run::{RunError, run, run_on};

@@ -21,6 +21,8 @@ use crate::control_plane::{ApiServer, ControlPlane, Service};
 use crate::node::facts::Facts;
 use crate::node::{Node, Readiness, Reporter};
 use crate::pod::Pod;
+use crate::pressure::Guard;
+use crate::pressure::signals::NodeSignals;
 use crate::probe::Prober;
 use crate::probe::run::RealRunner;
 use crate::runtime::docker::{DockerConfig, DockerRuntime};
@@ -73,6 +75,7 @@ pub(crate) fn docker(config: &Config) -> DockerRuntime {
         endpoint: config.docker_endpoint.clone(),
         node: config.node_name.clone(),
         registry: config.registry.clone(),
+        logs: config.settings.logs.clone(),
     };
     DockerRuntime::new(docker, network)
 }
@@ -91,7 +94,8 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     let address = SocketAddr::new(config.address, config.port);
     let listener = TcpListener::bind(address).await.map_err(|source| RunError::Bind { address, source })?;
     let port = listener.local_addr().map_or(config.port, |address| address.port());
-    let facts = Facts::read(vec![config.node_ip.to_string()], &config.node_name, port, &config.root);
+    let limits = config.settings.limits.clone();
+    let facts = Facts::read(vec![config.node_ip.to_string()], &config.node_name, port, &config.root, limits);
     let client = Client::connect(&config.kubeconfig)?.with_field_manager("kubelet");
     let recorder =
         EventRecorder::start(&client, "kubelet", &config.node_name, Arc::clone(&context.clock), &shutdown);
@@ -105,7 +109,7 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     let (readiness, is_ready) = watch::channel(Readiness {
         runtime: Some("container runtime status check may not have completed yet".to_owned()),
         network: Some("cni plugin not initialized".to_owned()),
-        version: String::new(),
+        ..Readiness::default()
     });
     let readiness = Arc::new(readiness);
     let reporter = Reporter {
@@ -113,10 +117,11 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         facts: facts.clone(),
         client: client.clone(),
         clock: Arc::clone(&context.clock),
-        readiness: is_ready,
+        readiness: is_ready.clone(),
+        runtime: Arc::clone(&runtime),
     };
     reporter.start(&shutdown);
-    configure_network(&client, &config.node_name, &runtime, &readiness, &queue, &pods, &shutdown);
+    let node = configure_network(&client, &config.node_name, &runtime, &readiness, &queue, &pods, &shutdown);
 
     let service = NodeService {
         runtime: Arc::clone(&runtime),
@@ -136,6 +141,8 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         node_memory: facts.memory,
         cluster_dns: config.cluster_dns.clone(),
         cluster_domain: config.cluster_domain.clone(),
+        parallel_pulls: config.settings.parallel_pulls,
+        allowed_unsafe_sysctls: config.settings.allowed_unsafe_sysctls.clone(),
     };
     let synced = context.health.register("pods-synced");
     synced.fail("the pods of this node are not known yet");
@@ -143,11 +150,14 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         runtime: Arc::clone(&runtime),
         control,
         pods: pods.clone(),
+        node,
+        pressure: is_ready,
         clock: Arc::clone(&context.clock),
         shutdown: shutdown.clone(),
     };
     let check = context.health.register("container-runtime");
     let stop = shutdown.clone();
+    let clock = Arc::clone(&context.clock);
     spawn(&shutdown, "start-workers", async move {
         // Before the first list of pods every container would look like one that nobody wants.
         tokio::select! {
@@ -157,6 +167,18 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         synced.ok();
         info!(pods = pods.len(), "the pods of this node are known");
         let workers = Workers::start(settings, dependencies, queue.clone(), prober);
+        let guard = Guard {
+            eviction: config.settings.eviction,
+            collector: config.settings.images,
+            signals: Arc::new(NodeSignals::new(&config.root, Arc::clone(&runtime))),
+            runtime: Arc::clone(&runtime),
+            pods,
+            workers: workers.clone(),
+            readiness: Arc::clone(&readiness),
+            clock,
+            root: config.root,
+        };
+        guard.start(&stop);
         follow_runtime(runtime, workers, queue, readiness, check, &stop).await;
     });
     Ok(())
@@ -175,7 +197,8 @@ fn watch_pods(client: &Client, node: &str, queue: &WorkQueue<String>, shutdown: 
         .spawn(&client.api(), shutdown)
 }
 
-/// Gives the runtime its part of the pod network, as soon as the node has one.
+/// Gives the runtime its part of the pod network, as soon as the node has one; answers with the node's object, which
+/// it watches.
 fn configure_network(
     client: &Client,
     node: &str,
@@ -184,11 +207,13 @@ fn configure_network(
     queue: &WorkQueue<String>,
     pods: &Store<Pod>,
     shutdown: &Shutdown,
-) {
+) -> watch::Receiver<Option<Arc<Node>>> {
     let (sender, mut cidrs) = watch::channel(Vec::<String>::new());
+    let (object, node_object) = watch::channel(None);
     let store = Informer::<Node>::new()
         .fields(format!("metadata.name={node}"))
         .on_change(move |_, new| {
+            object.send_replace(new.cloned());
             let wanted = new.map(|node| node.spec.pod_cidrs.clone()).unwrap_or_default();
             sender.send_if_modified(|known| {
                 let changed = !wanted.is_empty() && *known != wanted;
@@ -225,6 +250,7 @@ fn configure_network(
             }
         }
     });
+    node_object
 }
 
 /// Hears the runtime for as long as the kubelet lives; while it is away the node says so.

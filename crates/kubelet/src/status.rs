@@ -13,6 +13,7 @@ use crate::pod::{
     Running, Terminated, qos_class,
 };
 use crate::runtime::{ContainerRecord, ContainerState as RuntimeState, SandboxState};
+use crate::workers::Failure;
 
 /// Words that programs compare.
 pub mod reasons {
@@ -46,7 +47,7 @@ pub struct StatusInput<'a> {
     /// The pod is being ended; containers are not started again.
     pub ending: bool,
     /// It was ended by the kubelet for a reason (a deadline): phase Failed.
-    pub failure: Option<(&'a str, &'a str)>,
+    pub failure: Option<&'a Failure>,
     /// Container id to the text it left.
     pub termination_messages: Option<&'a HashMap<String, String>>,
 }
@@ -55,12 +56,15 @@ pub struct StatusInput<'a> {
 pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodStatus {
     let Observed { pod, runtime, now, .. } = *observed;
     let statuses = |containers: &[Container], init: bool| -> Vec<ContainerStatus> {
+        if input.failure.is_some_and(|failure| failure.rejected) {
+            return Vec::new();
+        }
         containers.iter().map(|container| container_status(observed, input, container, init)).collect()
     };
     let init_statuses = statuses(&pod.spec.init_containers, true);
     let main_statuses = statuses(&pod.spec.containers, false);
     let (phase, reason, message) = match input.failure {
-        Some((reason, message)) => (PodPhase::Failed, reason.to_owned(), message.to_owned()),
+        Some(failure) => (PodPhase::Failed, failure.reason.clone(), failure.message.clone()),
         None => {
             let phase = phase(pod, &init_statuses, &main_statuses, input.ending && !runtime.has_running());
             (phase, pod.status.reason.clone(), pod.status.message.clone())
@@ -95,6 +99,9 @@ pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodSt
     };
     let sandbox_ready = sandbox.is_some_and(|sandbox| pod.spec.host_network || !sandbox.ips.is_empty());
     status.conditions = conditions(pod, &status, sandbox_ready, now);
+    if let Some(failure) = input.failure.filter(|failure| failure.disrupted) {
+        disrupted(&mut status, failure, now);
+    }
     status
 }
 
@@ -362,6 +369,24 @@ fn conditions(pod: &Pod, status: &PodStatus, sandbox_ready: bool, now: Timestamp
     let others: Vec<PodCondition> = others.cloned().collect();
     conditions.extend(others);
     conditions
+}
+
+/// Says that the pod had to make room.
+fn disrupted(status: &mut PodStatus, failure: &Failure, now: Timestamp) {
+    const TYPE: &str = "DisruptionTarget";
+    if status.conditions.iter().any(|condition| condition.r#type == TYPE && condition.status == TRUE) {
+        return;
+    }
+    status.conditions.retain(|condition| condition.r#type != TYPE);
+    status.conditions.push(PodCondition {
+        r#type: TYPE.to_owned(),
+        observed_generation: status.observed_generation,
+        status: TRUE.to_owned(),
+        last_probe_time: None,
+        last_transition_time: Some(Time(now)),
+        reason: "TerminationByKubelet".to_owned(),
+        message: failure.message.clone(),
+    });
 }
 
 type Verdict = (&'static str, &'static str, String);

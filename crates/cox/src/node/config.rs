@@ -35,8 +35,18 @@ struct KubeletConfiguration<'a> {
     cluster_domain: &'static str,
     #[serde(rename = "clusterDNS")]
     cluster_dns: [&'static str; 1],
+    eviction_hard: BTreeMap<&'static str, &'static str>,
     registry: &'a Registry,
 }
+
+/// A machine that is a cluster's node beside other things may have a disk that is nearly full of those: what counts is
+/// what is left, not which part of the disk that is.
+const EVICTION: [(&str, &str); 4] = [
+    ("memory.available", "100Mi"),
+    ("nodefs.available", "1Gi"),
+    ("nodefs.inodesFree", "1%"),
+    ("imagefs.available", "1Gi"),
+];
 
 /// The registry settings of a command line.
 pub(super) fn registry(args: &UpArgs) -> Result<Registry, CoxError> {
@@ -89,6 +99,7 @@ pub(super) fn kubelet(registry: &Registry) -> String {
         kind: "KubeletConfiguration",
         cluster_domain: "cluster.local",
         cluster_dns: ["10.96.0.10"],
+        eviction_hard: EVICTION.into(),
         registry,
     };
     serde_saphyr::to_string(&file).expect("a configuration holds only what YAML can")

@@ -1,6 +1,8 @@
 //! Requests and limits as the kernel is told of them.
 
-use crate::pod::{Container, Pod, QosClass, qos_class};
+use api::quantity::Quantity;
+
+use crate::pod::{Container, Pod, PodSpec, QosClass, ResourceList, qos_class};
 
 /// The weight of one core.
 const SHARES_PER_CPU: i64 = 1024;
@@ -44,6 +46,55 @@ pub fn oom_score_adj(pod: &Pod, container: &Container, node_memory: i64) -> i64 
     }
 }
 
+/// What a pod asks for: its containers together, or the most demanding moment of its initialization, and what its
+/// sandbox costs.
+pub fn pod_requests(spec: &PodSpec) -> ResourceList {
+    let mut main = ResourceList::new();
+    for container in &spec.containers {
+        add(&mut main, &requests(container));
+    }
+    let (mut sidecars, mut initial) = (ResourceList::new(), ResourceList::new());
+    for container in &spec.init_containers {
+        let own = requests(container);
+        if container.is_sidecar() {
+            add(&mut main, &own);
+            add(&mut sidecars, &own);
+            at_least(&mut initial, &sidecars);
+        } else {
+            let mut moment = sidecars.clone();
+            add(&mut moment, &own);
+            at_least(&mut initial, &moment);
+        }
+    }
+    at_least(&mut main, &initial);
+    if let Some(of_pod) = &spec.resources {
+        main.extend(of_pod.requests.iter().map(|(name, amount)| (name.clone(), *amount)));
+    }
+    add(&mut main, &spec.overhead);
+    main
+}
+
+/// A limit without a request asks for as much.
+fn requests(container: &Container) -> ResourceList {
+    let mut list = container.resources.limits.clone();
+    list.extend(container.resources.requests.iter().map(|(name, amount)| (name.clone(), *amount)));
+    list
+}
+
+fn add(sum: &mut ResourceList, more: &ResourceList) {
+    for (name, amount) in more {
+        let known = sum.entry(name.clone()).or_insert_with(|| Quantity::new(0));
+        *known = known.checked_add(amount).unwrap_or(*known);
+    }
+}
+
+fn at_least(list: &mut ResourceList, other: &ResourceList) {
+    for (name, amount) in other {
+        let known = list.entry(name.clone()).or_insert(*amount);
+        *known = (*known).max(*amount);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +106,30 @@ mod tests {
         {
             assert_eq!((cpu_shares(milli), cpu_quota(milli)), (shares, quota), "{milli}m");
         }
+    }
+
+    #[test]
+    fn a_pod_asks_for_its_most_demanding_moment() {
+        let cpu = |spec: serde_json::Value| {
+            let spec: PodSpec = serde_json::from_value(spec).expect("a spec");
+            pod_requests(&spec).get("cpu").map_or(0, |cpu| cpu.milli_value())
+        };
+        let asks = |milli: i64| serde_json::json!({"resources": {"requests": {"cpu": format!("{milli}m")}}});
+        let sidecar = |milli: i64| {
+            let mut container = asks(milli);
+            container["restartPolicy"] = "Always".into();
+            container
+        };
+        assert_eq!(cpu(serde_json::json!({"containers": [asks(100), asks(200)]})), 300);
+        let big_init = serde_json::json!({"containers": [asks(100)], "initContainers": [asks(500)]});
+        assert_eq!(cpu(big_init), 500);
+        let mixed = serde_json::json!({
+            "containers": [asks(100)], "overhead": {"cpu": "10m"},
+            "initContainers": [sidecar(50), asks(400), sidecar(30), asks(10)],
+        });
+        assert_eq!(cpu(mixed), 460);
+        let limit = serde_json::json!({"containers": [{"resources": {"limits": {"cpu": "70m"}}}]});
+        assert_eq!(cpu(limit), 70);
     }
 
     #[test]

@@ -6,9 +6,20 @@ use api::quantity::Quantity;
 use serde_json::{Value, json};
 
 use crate::pod::ResourceList;
+use crate::pressure::threshold::{EvictionConfig, Signal};
 
-/// How many pods a node takes; a /24 has room for twice as many, so that addresses can rest.
-const MAX_PODS: i64 = 110;
+/// What of the node is not for pods.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// For the system and for us.
+    pub reserved: ResourceList,
+    /// How many pods it takes; a /24 has room for twice as many as Kubernetes' 110, so that addresses can rest.
+    pub max_pods: i64,
+    /// How many for each core; 0 for any number.
+    pub pods_per_core: i64,
+    /// What hard thresholds keep back.
+    pub eviction: EvictionConfig,
+}
 
 /// What a node is.
 #[derive(Debug, Clone)]
@@ -29,11 +40,12 @@ pub struct Facts {
     boot_id: String,
     kernel: String,
     os_image: String,
+    limits: Limits,
 }
 
 impl Facts {
     /// Reads them. `root` is where pods write to.
-    pub fn read(ips: Vec<String>, hostname: &str, port: u16, root: &Path) -> Self {
+    pub fn read(ips: Vec<String>, hostname: &str, port: u16, root: &Path, limits: Limits) -> Self {
         let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let memory = text("/proc/meminfo");
         let memory = memory.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -53,16 +65,37 @@ impl Facts {
             boot_id: text("/proc/sys/kernel/random/boot_id").trim().to_owned(),
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
             os_image: name.trim_matches('"').to_owned(),
+            limits,
         }
     }
 
-    /// What pods may use: all of it, so far.
+    /// What pods may use: what there is, without what is reserved and what hard thresholds keep back.
     pub fn allocatable(&self) -> ResourceList {
+        let mut list = self.capacity();
+        for (name, amount) in &mut list {
+            let capacity = amount.value();
+            let kept_back = match name.as_str() {
+                "memory" => self.limits.eviction.kept_back(Signal::Memory, capacity),
+                "ephemeral-storage" => self.limits.eviction.kept_back(Signal::NodeFs, capacity),
+                _ => 0,
+            };
+            let reserved = self.limits.reserved.get(name).copied().unwrap_or_else(|| Quantity::new(0));
+            let taken = reserved.checked_add(&Quantity::new(kept_back)).unwrap_or(reserved);
+            let left = amount.checked_sub(&taken).filter(|left| !left.sign().is_lt());
+            *amount = left.unwrap_or_else(|| Quantity::new(0));
+        }
+        list
+    }
+
+    /// What there is.
+    pub fn capacity(&self) -> ResourceList {
+        let per_core = self.limits.pods_per_core * self.milli_cpu / 1000;
+        let pods = if per_core > 0 { self.limits.max_pods.min(per_core) } else { self.limits.max_pods };
         [
             ("cpu", Quantity::from_milli(self.milli_cpu)),
             ("memory", Quantity::bytes(self.memory)),
             ("ephemeral-storage", Quantity::bytes(self.storage)),
-            ("pods", Quantity::new(MAX_PODS)),
+            ("pods", Quantity::new(pods)),
         ]
         .map(|(name, amount)| (name.to_owned(), amount))
         .into()
@@ -80,12 +113,12 @@ impl Facts {
 
     /// The status, but for its conditions. `runtime` is as `docker://20.10.24`.
     pub fn status(&self, runtime: &str) -> Value {
-        let amounts = serde_json::to_value(self.allocatable()).expect("amounts are texts");
+        let text = |amounts: ResourceList| serde_json::to_value(amounts).expect("amounts are texts");
         let mut addresses: Vec<Value> =
             self.ips.iter().map(|ip| json!({"type": "InternalIP", "address": ip})).collect();
         addresses.push(json!({"type": "Hostname", "address": self.hostname}));
         json!({
-            "capacity": amounts, "allocatable": amounts, "addresses": addresses,
+            "capacity": text(self.capacity()), "allocatable": text(self.allocatable()), "addresses": addresses,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
             "nodeInfo": {
                 "machineID": self.machine_id, "systemUUID": self.machine_id, "bootID": self.boot_id,
@@ -108,10 +141,41 @@ fn architecture() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pressure::threshold::{Amount, Threshold};
+
+    fn limits() -> Limits {
+        let threshold = |signal, least| Threshold { signal, least, grace: None, reclaim: None };
+        let thresholds = vec![
+            threshold(Signal::Memory, Amount::Value(100 << 20)),
+            threshold(Signal::NodeFs, Amount::Part(0.1)),
+        ];
+        Limits {
+            reserved: [("cpu".to_owned(), Quantity::from_milli(250))].into(),
+            max_pods: 110,
+            pods_per_core: 0,
+            eviction: EvictionConfig { thresholds, ..EvictionConfig::default() },
+        }
+    }
+
+    #[test]
+    fn pods_may_use_what_is_not_kept_back() {
+        let mut facts = Facts::read(Vec::new(), "n", 0, Path::new("/"), limits());
+        (facts.milli_cpu, facts.memory, facts.storage) = (2000, 1 << 30, 1000);
+        let allocatable = facts.allocatable();
+        assert_eq!(allocatable["cpu"].milli_value(), 1750);
+        assert_eq!(allocatable["memory"].value(), (1 << 30) - (100 << 20));
+        assert_eq!(allocatable["ephemeral-storage"].value(), 900);
+        assert_eq!(allocatable["pods"].value(), 110);
+        facts.limits.pods_per_core = 10;
+        assert_eq!(facts.allocatable()["pods"].value(), 20);
+        facts.memory = 1 << 20;
+        assert_eq!(facts.allocatable()["memory"].value(), 0, "never less than nothing");
+        assert_eq!(facts.capacity()["memory"].value(), 1 << 20);
+    }
 
     #[test]
     fn a_machine_has_cores_memory_and_a_disk() {
-        let facts = Facts::read(vec!["192.0.2.1".into()], "n", 10250, Path::new("/"));
+        let facts = Facts::read(vec!["192.0.2.1".into()], "n", 10250, Path::new("/"), limits());
         assert!(facts.milli_cpu >= 1000 && facts.memory > 0 && facts.storage > 0);
         let status = facts.status("docker://20.10");
         assert_eq!(status["addresses"][0]["address"], "192.0.2.1");

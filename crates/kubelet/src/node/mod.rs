@@ -3,6 +3,7 @@
 //! The status is written when it changes and every five minutes, the Lease every ten seconds: the control plane takes
 //! a node for lost when its Lease is not renewed for 40 s. [`conditions`] and [`facts`] are pure or read only.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::pressure::threshold::Condition as Pressure;
+use crate::runtime::{NodeImage, Runtime};
 use facts::Facts;
 
 pub mod facts;
@@ -54,6 +57,20 @@ pub struct NodeSpec {
     /// The part of the pod network that the node's pods are in; one for each address family.
     #[serde(rename = "podCIDRs")]
     pub pod_cidrs: Vec<String>,
+    /// What keeps pods away.
+    pub taints: Vec<Taint>,
+}
+
+/// `v1.Taint`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Taint {
+    /// Its name.
+    pub key: String,
+    /// More of its name.
+    pub value: String,
+    /// As `NoExecute`.
+    pub effect: String,
 }
 
 /// `v1.NodeStatus`.
@@ -73,6 +90,8 @@ pub struct Readiness {
     pub network: Option<String>,
     /// The name and version of the runtime.
     pub version: String,
+    /// What the node runs out of.
+    pub pressure: BTreeSet<Pressure>,
 }
 
 /// Decides the conditions of a node; the time of a transition is kept where nothing changed. Pure.
@@ -87,11 +106,32 @@ pub fn conditions(readiness: &Readiness, before: &[Condition], now: Time) -> Vec
         }
         (None, None) => ("True", "KubeletReady", "kubelet is posting ready status".to_owned()),
     };
-    let fine = |reason, message: &str| ("False", reason, message.to_owned());
+    let pressed = |condition, low: (&'static str, &str), well: (&'static str, &str)| {
+        if readiness.pressure.contains(&condition) {
+            ("True", low.0, low.1.to_owned())
+        } else {
+            ("False", well.0, well.1.to_owned())
+        }
+    };
+    let memory = pressed(
+        Pressure::Memory,
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    );
+    let disk = pressed(
+        Pressure::Disk,
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    );
+    let pid = pressed(
+        Pressure::Pid,
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+    );
     [
-        ("MemoryPressure", fine("KubeletHasSufficientMemory", "kubelet has sufficient memory available")),
-        ("DiskPressure", fine("KubeletHasNoDiskPressure", "kubelet has no disk pressure")),
-        ("PIDPressure", fine("KubeletHasSufficientPID", "kubelet has sufficient PID available")),
+        (Pressure::Memory.name(), memory),
+        (Pressure::Disk.name(), disk),
+        (Pressure::Pid.name(), pid),
         ("Ready", ready),
     ]
     .into_iter()
@@ -118,6 +158,23 @@ pub struct Reporter {
     pub clock: SharedClock,
     /// What its readiness depends on.
     pub readiness: watch::Receiver<Readiness>,
+    /// For its images.
+    pub runtime: Arc<dyn Runtime>,
+}
+
+/// So many images are told of, and so many names of each.
+const IMAGES: usize = 50;
+const IMAGE_NAMES: usize = 5;
+
+/// The images of a node as its status tells of them: the biggest ones. Pure.
+pub fn images(mut all: Vec<NodeImage>) -> Vec<Value> {
+    all.retain(|image| !image.names.is_empty());
+    all.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.names.cmp(&b.names)));
+    let image = |image: NodeImage| {
+        let names: Vec<String> = image.names.into_iter().take(IMAGE_NAMES).collect();
+        json!({"names": names, "sizeBytes": image.size})
+    };
+    all.into_iter().take(IMAGES).map(image).collect()
 }
 
 impl Reporter {
@@ -185,6 +242,11 @@ impl Reporter {
         let mut status = self.facts.status(&readiness.version);
         status["conditions"] =
             conditions(&readiness, &before.status.conditions, Time(self.clock.now())).into();
+        if readiness.runtime.is_none()
+            && let Ok(all) = self.runtime.images().await
+        {
+            status["images"] = images(all).into();
+        }
         let patch = json!({"status": status});
         self.api().patch_status("", &self.name, PatchType::Strategic, &patch).await.map(|_| ())
     }

@@ -95,7 +95,28 @@ projection! {
         host_aliases: Vec<HostAlias>,
         enable_service_links: Option<bool>,
         readiness_gates: Vec<ReadinessGate>,
+        node_selector: BTreeMap<String, String>,
+        affinity: Option<Affinity>,
+        tolerations: Vec<Toleration>,
+        priority: Option<i32>,
+        overhead: ResourceList,
+        resources: Option<ResourceRequirements>,
     }
+    /// `v1.Affinity`.
+    Affinity { node_affinity: Option<NodeAffinity>, }
+    /// `v1.NodeAffinity`.
+    NodeAffinity { required_during_scheduling_ignored_during_execution: Option<NodeSelector>, }
+    /// `v1.NodeSelector`.
+    NodeSelector { node_selector_terms: Vec<NodeSelectorTerm>, }
+    /// `v1.NodeSelectorTerm`.
+    NodeSelectorTerm {
+        match_expressions: Vec<NodeSelectorRequirement>,
+        match_fields: Vec<NodeSelectorRequirement>,
+    }
+    /// `v1.NodeSelectorRequirement`.
+    NodeSelectorRequirement { key: String, operator: String, values: Vec<String>, }
+    /// `v1.Toleration`.
+    Toleration { key: String, operator: String, value: String, effect: String, }
     /// `v1.LocalObjectReference`.
     LocalObjectReference { name: String, }
     /// `v1.PodReadinessGate`.

@@ -18,8 +18,10 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
+pub mod cgroup;
 pub mod docker;
 pub mod image;
+pub mod keyring;
 mod streams;
 
 pub use image::{Credentials, Image};
@@ -375,6 +377,36 @@ pub struct ImagePull {
     pub credentials: Option<Credentials>,
 }
 
+/// An image on the node, as its status and garbage collection see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeImage {
+    /// Of the runtime.
+    pub id: String,
+    /// With digest or tag.
+    pub names: Vec<String>,
+    /// Bytes.
+    pub size: u64,
+    /// Whether a container, of whomever, was made from it.
+    pub in_use: bool,
+}
+
+/// What a running container uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ContainerUsage {
+    /// Of the runtime.
+    pub id: String,
+    /// The uid of its pod.
+    pub pod_uid: String,
+    /// The name in the spec.
+    pub name: String,
+    /// When it was started.
+    pub started_at: Option<Timestamp>,
+    /// Of cpu and memory, and how many processes there are.
+    pub cgroup: cgroup::Usage,
+    /// Bytes on the disk that are its own: what it wrote, and its log; where that was asked for.
+    pub disk: Option<u64>,
+}
+
 /// A container runtime of one node.
 ///
 /// Removing and stopping what is not there succeeds. Each call ends within a bounded time, but for
@@ -403,6 +435,22 @@ pub trait Runtime: Send + Sync + 'static {
     fn remove_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
     /// What is known of an image; `None` where it is not on the node.
     fn image<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Image>>;
+    /// Every image on the node.
+    fn images(&self) -> Answer<'_, Vec<NodeImage>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Removes an image, with all its names.
+    fn remove_image<'a>(&'a self, _id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Where images are on the node's disks, where that is a folder.
+    fn image_folder(&self) -> Answer<'_, Option<PathBuf>> {
+        Box::pin(async { Ok(None) })
+    }
+    /// What the running containers of this node use. What they use of the disk is slow to find: only with `disk`.
+    fn usage(&self, _disk: bool) -> Answer<'_, Vec<ContainerUsage>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
     /// Brings an image to the node.
     fn pull_image<'a>(&'a self, pull: &'a ImagePull) -> Answer<'a, Image>;
     /// Runs a command in a container and waits for it, for `timeout` at most.

@@ -36,6 +36,7 @@ struct State {
     watchers: Vec<mpsc::UnboundedSender<SourceItem>>,
     events: Vec<String>,
     config_maps: BTreeMap<String, Values>,
+    secrets: BTreeMap<String, Values>,
     /// The requests for tokens so far.
     tokens: Vec<Value>,
     clock: Option<TokioClock>,
@@ -104,6 +105,12 @@ impl FakeControlPlane {
     pub fn put_config_map(&self, name: &str, values: &[(&str, &str)]) {
         let values = values.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec()));
         self.shared.state.lock().config_maps.insert(name.to_owned(), values.collect());
+    }
+
+    /// Creates or changes a Secret, of every namespace.
+    pub fn put_secret(&self, name: &str, values: &[(&str, &str)]) {
+        let values = values.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec()));
+        self.shared.state.lock().secrets.insert(name.to_owned(), values.collect());
     }
 
     /// What has been asked for as tokens so far. The first one's text is `<account>-1`.
@@ -199,8 +206,9 @@ impl ControlPlane for FakeControlPlane {
         Box::pin(async move { Ok(Token { token: text, expiration_timestamp: dies }) })
     }
 
-    fn secret<'a>(&'a self, _: &'a str, _: &'a str) -> Reply<'a, Option<Values>> {
-        Box::pin(async { Ok(None) })
+    fn secret<'a>(&'a self, _: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
+        let values = self.shared.state.lock().secrets.get(name).cloned();
+        Box::pin(async { Ok(values) })
     }
 
     fn services(&self, _: &str) -> Vec<Service> {
@@ -228,7 +236,7 @@ impl ControlPlane for FakeControlPlane {
         })
     }
 
-    fn event(&self, _: &Pod, _: &str, _: EventType, reason: &'static str, message: String) {
+    fn event(&self, _: &Pod, _: &str, _: EventType, reason: &str, message: String) {
         self.shared.state.lock().events.push(format!("{reason}: {message}"));
     }
 }

@@ -5,6 +5,7 @@
 //! that is started again.
 
 mod control;
+mod node;
 mod runtime;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 pub use control::FakeControlPlane;
+pub use node::FakeSignals;
 pub use runtime::{FakeRuntime, Life, Script};
 
 /// A wall clock that goes as tokio's time does: a paused test moves both.

@@ -14,9 +14,9 @@ use tokio::sync::mpsc;
 
 use crate::runtime::image::{Reference, RegistryConfig};
 use crate::runtime::{
-    Answer, ContainerConfig, ContainerRecord, ContainerState, ExecOutput, Image, ImagePull, LogOptions,
-    Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord,
-    SandboxState, Signal,
+    Answer, ContainerConfig, ContainerRecord, ContainerState, ContainerUsage, ExecOutput, Image, ImagePull,
+    LogOptions, NodeImage, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig,
+    SandboxRecord, SandboxState, Signal,
 };
 
 /// How a container lives.
@@ -54,6 +54,10 @@ pub struct Script {
     pub last_words: Vec<u8>,
     /// What its log says.
     pub log: Bytes,
+    /// Bytes of memory that a container uses.
+    pub memory: u64,
+    /// Bytes of the disk.
+    pub disk: u64,
 }
 
 impl Default for Script {
@@ -67,6 +71,8 @@ impl Default for Script {
             exec_code: 0,
             last_words: Vec::new(),
             log: Bytes::new(),
+            memory: 0,
+            disk: 0,
         }
     }
 }
@@ -385,7 +391,8 @@ impl Runtime for FakeRuntime {
     fn pull_image<'a>(&'a self, pull: &'a ImagePull) -> Answer<'a, Image> {
         let name = Reference::parse(&pull.name, &RegistryConfig::default())
             .map_or_else(|_| pull.name.clone(), |reference| reference.familiar());
-        self.call(format!("pull {name}"));
+        let account = pull.credentials.as_ref().map(|account| format!(" as {}", account.username));
+        self.call(format!("pull {name}{}", account.unwrap_or_default()));
         Box::pin(async move {
             let (time, error) = {
                 let mut state = self.shared.state.lock();
@@ -401,6 +408,45 @@ impl Runtime for FakeRuntime {
             self.shared.state.lock().present.insert(name, image.clone());
             Ok(image)
         })
+    }
+
+    fn images(&self) -> Answer<'_, Vec<NodeImage>> {
+        let state = self.shared.state.lock();
+        let image = |(name, image): (&String, &Image)| NodeImage {
+            id: image.id.clone(),
+            names: vec![name.clone()],
+            size: image.size,
+            in_use: state.images.values().any(|used| used == name),
+        };
+        now(Ok(state.present.iter().map(image).collect()))
+    }
+
+    fn remove_image<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        self.call(format!("remove image {id}"));
+        self.shared.state.lock().present.retain(|_, image| image.id != id);
+        now(Ok(()))
+    }
+
+    fn usage(&self, disk: bool) -> Answer<'_, Vec<ContainerUsage>> {
+        let mut state = self.shared.state.lock();
+        let mut usages = Vec::new();
+        for pod in state.pods.values() {
+            for record in pod.containers.iter().filter(|record| record.state == ContainerState::Running) {
+                usages.push(ContainerUsage {
+                    id: record.id.clone(),
+                    pod_uid: pod.uid.clone(),
+                    name: record.name.clone(),
+                    started_at: record.started_at,
+                    ..ContainerUsage::default()
+                });
+            }
+        }
+        for usage in &mut usages {
+            let script = state.script_of(&usage.id);
+            usage.cgroup.memory = script.memory;
+            usage.disk = disk.then_some(script.disk);
+        }
+        now(Ok(usages))
     }
 
     fn exec<'a>(&'a self, id: &'a str, _: &'a [String], _: Duration) -> Answer<'a, ExecOutput> {

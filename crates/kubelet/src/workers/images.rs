@@ -7,23 +7,28 @@ use std::time::Duration;
 
 use client::EventType;
 use component::spawn;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::{PodState, Shared, SyncError};
 use crate::actions::{BACKOFF_INITIAL, BACKOFF_MAX, Problem};
 use crate::pod::{Container, Pod, PullPolicy};
 use crate::runtime::image::Reference;
-use crate::runtime::{Image, ImagePull, Runtime, RuntimeError};
+use crate::runtime::keyring::Keyring;
+use crate::runtime::{Credentials, Image, ImagePull, Runtime, RuntimeError};
 use crate::status::reasons;
 
 /// How long a failure is called by its own name before it is called a back-off.
 const FRESH: Duration = Duration::from_secs(2);
 
+/// The image and how long its pull took, or why there is none.
+type Pulled = Result<(Image, SignedDuration), String>;
+
 /// Where the image of one container stands.
 pub(super) enum Pull {
     /// Being pulled; the result appears here.
-    Running { since: Timestamp, result: Arc<Mutex<Option<Result<Image, String>>>>, failures: u32 },
+    Running { since: Timestamp, result: Arc<Mutex<Option<Pulled>>>, failures: u32 },
     /// Pulled for the start that comes next.
     Done(Image),
     /// The last pull failed.
@@ -101,12 +106,53 @@ impl Shared {
         state.pulls.insert(container.name.clone(), running);
         let waiting = Problem { reason: reasons::CONTAINER_CREATING, message: String::new(), retry_at: None };
         state.problems.insert(container.name.clone(), waiting);
-        let (this, uid) = (Arc::clone(self), pod.metadata.uid.clone());
+        let (this, uid, pod) = (Arc::clone(self), pod.metadata.uid.clone(), Arc::clone(pod));
         spawn(&self.dependencies.shutdown, "pull", async move {
-            let pulled = pull_from_any(&*this.dependencies.runtime, &reference, &this.config.registry).await;
+            let pulled = this.pull_in_turn(&pod, &reference).await;
             *result.lock() = Some(pulled.map_err(|error| error.to_string()));
             this.queue.add(uid);
         });
+    }
+
+    /// Pulls when it is this image's turn, with the accounts of the pod and then those of the node.
+    async fn pull_in_turn(
+        &self,
+        pod: &Pod,
+        reference: &Reference,
+    ) -> Result<(Image, SignedDuration), RuntimeError> {
+        let keyring = self.keyring(pod).await;
+        let _turn = match &self.pulls {
+            Some(pulls) => pulls.acquire().await.ok(),
+            None => None,
+        };
+        let clock = &self.dependencies.clock;
+        let began = clock.now();
+        let image =
+            pull_from_any(&*self.dependencies.runtime, reference, &self.config.registry, &keyring).await?;
+        if let Err(error) = self.ledger.note(&image.id, clock.now()).await {
+            warn!(image = image.id, %error, "cannot write down that an image was pulled");
+        }
+        Ok((image, clock.now().duration_since(began)))
+    }
+
+    /// The accounts in the secrets that the pod names.
+    async fn keyring(&self, pod: &Pod) -> Keyring {
+        let mut keyring = Keyring::default();
+        let mut missing = Vec::new();
+        for secret in &pod.spec.image_pull_secrets {
+            match self.dependencies.control.secret(&pod.metadata.namespace, &secret.name).await {
+                Ok(Some(values)) => keyring.add(&values),
+                Ok(None) | Err(_) => missing.push(secret.name.as_str()),
+            }
+        }
+        if !missing.is_empty() {
+            let text = format!(
+                "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+                missing.join(", ")
+            );
+            self.event(pod, "", EventType::Warning, "FailedToRetrieveImagePullSecret", text);
+        }
+        keyring
     }
 
     /// Takes in what pulls have brought since the last look.
@@ -163,18 +209,17 @@ impl Shared {
         &self,
         pod: &Pod,
         name: &str,
-        result: Result<Image, String>,
+        result: Pulled,
         (since, now): (Timestamp, Timestamp),
         failures: u32,
     ) -> Pull {
         let text = image_of(pod, name);
         match result {
-            Ok(image) => {
-                let took = now.duration_since(since).as_millis();
-                let took =
-                    if took < 1000 { format!("{took}ms") } else { format!("{:.3}s", took as f64 / 1000.0) };
+            Ok((image, took)) => {
                 let message = format!(
-                    "Successfully pulled image \"{text}\" in {took} ({took} including waiting). Image size: {} bytes.",
+                    "Successfully pulled image \"{text}\" in {} ({} including waiting). Image size: {} bytes.",
+                    seconds(took),
+                    seconds(now.duration_since(since)),
                     image.size
                 );
                 self.event(pod, name, EventType::Normal, "Pulled", message);
@@ -202,18 +247,31 @@ fn image_of<'a>(pod: &'a Pod, container: &str) -> &'a str {
     super::sync::find(pod, container).map_or("", |container| container.image.as_str())
 }
 
+fn seconds(took: SignedDuration) -> String {
+    let took = took.as_millis();
+    if took < 1000 { format!("{took}ms") } else { format!("{:.3}s", took as f64 / 1000.0) }
+}
+
 /// Tries the mirrors and then the registry itself; the last error counts, since it is the registry's own.
 async fn pull_from_any(
     runtime: &dyn Runtime,
     reference: &Reference,
     config: &crate::runtime::image::RegistryConfig,
+    keyring: &Keyring,
 ) -> Result<Image, RuntimeError> {
     let mut last = RuntimeError::NotFound(reference.name());
     for source in reference.sources(config) {
-        let pull = ImagePull { source: source.name, name: reference.name(), credentials: source.credentials };
-        match runtime.pull_image(&pull).await {
-            Ok(image) => return Ok(image),
-            Err(error) => last = error,
+        let mut accounts: Vec<Option<Credentials>> =
+            keyring.lookup(&source.name).into_iter().map(Some).collect();
+        if accounts.is_empty() || source.credentials.is_some() {
+            accounts.push(source.credentials);
+        }
+        for credentials in accounts {
+            let pull = ImagePull { source: source.name.clone(), name: reference.name(), credentials };
+            match runtime.pull_image(&pull).await {
+                Ok(image) => return Ok(image),
+                Err(error) => last = error,
+            }
         }
     }
     Err(last)

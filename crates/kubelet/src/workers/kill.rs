@@ -52,6 +52,8 @@ impl Shared {
         let of_sandbox = runtime.sandboxes.first().map_or(30, |sandbox| sandbox.grace_seconds);
         let grace = probe_grace.unwrap_or_else(|| pod.map_or(of_sandbox, |pod| pod.grace_seconds()));
         let grace = Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+        let grace =
+            state.failure.as_ref().and_then(|failure| failure.grace).map_or(grace, |most| grace.min(most));
         if state.kills.get(&kill.id).is_some_and(|known| known.grace <= grace) {
             return;
         }

@@ -16,16 +16,20 @@ use std::time::Duration;
 use client::{ClientError, EventType, Store, WorkQueue, run_controller};
 use component::{SharedClock, Shutdown};
 use parking_lot::Mutex;
+use tokio::sync::{Semaphore, watch};
 
 use crate::actions::{Problems, compute_termination_actions};
 use crate::container::fields::NodeFacts;
 use crate::control_plane::ControlPlane;
+use crate::node::{Node, Readiness};
 use crate::pod::{Pod, PodStatus};
+use crate::pressure::images::Ledger;
 use crate::probe::{Kind, Listener, Prober, Watched};
 use crate::runtime::image::RegistryConfig;
 use crate::runtime::{Runtime, RuntimeError, RuntimePod};
 use crate::volumes::{PodFolder, VolumeError, tear_down};
 
+mod admit;
 mod execute;
 mod files;
 mod hooks;
@@ -84,6 +88,10 @@ pub struct WorkerConfig {
     pub cluster_dns: Vec<String>,
     /// As `cluster.local`.
     pub cluster_domain: String,
+    /// How many images are pulled at a time; `None` for any number.
+    pub parallel_pulls: Option<usize>,
+    /// Sysctls that pods may set beside the safe ones.
+    pub allowed_unsafe_sysctls: Vec<String>,
 }
 
 /// What the workers work with.
@@ -95,10 +103,35 @@ pub struct Dependencies {
     pub control: Arc<dyn ControlPlane>,
     /// The pods of this node, with an index by [`UID`].
     pub pods: Store<Pod>,
+    /// The node's object, where it is known.
+    pub node: watch::Receiver<Option<Arc<Node>>>,
+    /// What the node runs out of.
+    pub pressure: watch::Receiver<Readiness>,
     /// The time.
     pub clock: SharedClock,
     /// Ends them.
     pub shutdown: Shutdown,
+}
+
+/// Why the kubelet itself ended a pod, or never began it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// For programs.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// It was never begun.
+    pub rejected: bool,
+    /// It had to make room: its controller should not take that for a fault of its own.
+    pub disrupted: bool,
+    /// Instead of its own grace period.
+    pub grace: Option<Duration>,
+}
+
+impl Failure {
+    fn rejected(reason: String) -> Self {
+        Self { reason, rejected: true, ..Self::default() }
+    }
 }
 
 /// The workers of all pods of a node. Clones share everything.
@@ -113,6 +146,12 @@ struct Shared {
     prober: Prober,
     queue: WorkQueue<String>,
     states: Mutex<HashMap<String, Arc<tokio::sync::Mutex<PodState>>>>,
+    taken: Mutex<admit::Taken>,
+    /// Pods that are to end, until their workers have seen it.
+    evicted: Mutex<HashMap<String, Failure>>,
+    /// A permit for each pull at a time.
+    pulls: Option<Arc<Semaphore>>,
+    ledger: Ledger,
 }
 
 /// What a worker remembers of its pod between two syncs.
@@ -128,7 +167,7 @@ struct PodState {
     /// The status that was sent last; the informer may be behind.
     sent: Option<PodStatus>,
     /// Why the kubelet itself ended the pod: reason and message.
-    failure: Option<(&'static str, String)>,
+    failure: Option<Failure>,
     volumes: volumes::VolumeState,
 }
 
@@ -141,7 +180,17 @@ impl Workers {
         prober: Prober,
     ) -> Self {
         let shutdown = dependencies.shutdown.clone();
-        let shared = Shared { config, dependencies, prober, queue: queue.clone(), states: Mutex::default() };
+        let shared = Shared {
+            prober,
+            queue: queue.clone(),
+            states: Mutex::default(),
+            taken: Mutex::default(),
+            evicted: Mutex::default(),
+            pulls: config.parallel_pulls.map(|count| Arc::new(Semaphore::new(count))),
+            ledger: Ledger::new(&config.root),
+            config,
+            dependencies,
+        };
         let workers = Self { shared: Arc::new(shared) };
         let this = workers.clone();
         let sync = move |uid: String| {
@@ -150,6 +199,12 @@ impl Workers {
         };
         run_controller("pod", &queue, WORKERS, sync, &shutdown);
         workers
+    }
+
+    /// Ends a pod for good, to make room.
+    pub fn evict(&self, uid: &str, failure: Failure) {
+        self.shared.evicted.lock().insert(uid.to_owned(), failure);
+        self.shared.queue.add(uid.to_owned());
     }
 
     /// Looks at every pod that is wanted or of which something is left, and gives back addresses of none.
@@ -210,7 +265,7 @@ impl Shared {
         PodFolder::new(&self.config.root, uid)
     }
 
-    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &'static str, message: String) {
+    fn event(&self, pod: &Pod, container: &str, kind: EventType, reason: &str, message: String) {
         let field = if container.is_empty() { String::new() } else { field_path(pod, container) };
         self.dependencies.control.event(pod, &field, kind, reason, message);
     }

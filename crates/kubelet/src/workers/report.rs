@@ -40,7 +40,7 @@ impl Shared {
         let input = StatusInput {
             host_ips: &self.config.node.ips,
             ending,
-            failure: state.failure.as_ref().map(|(reason, message)| (*reason, message.as_str())),
+            failure: state.failure.as_ref(),
             termination_messages: Some(&state.last_words),
         };
         let status = as_sent(&compute_status(&observed, &input));

@@ -7,7 +7,7 @@ use client::EventType;
 use jiff::Timestamp;
 use tracing::debug;
 
-use super::{PodState, Shared, SyncError, UID, sooner};
+use super::{Failure, PodState, Shared, SyncError, UID, sooner};
 use crate::actions::{Observed, compute_pod_actions};
 use crate::pod::{Container, Pod};
 use crate::probe::Watched;
@@ -52,6 +52,8 @@ impl Shared {
         if self.end_pod(state, runtime, true).await? {
             self.tear_down(uid).await?;
             self.states.lock().remove(uid);
+            self.taken.lock().remove(uid);
+            self.evicted.lock().remove(uid);
         }
         Ok(None)
     }
@@ -92,7 +94,16 @@ impl Shared {
         if deadline.is_some_and(|at| at <= now) && state.failure.is_none() {
             let text = "Pod was active on the node longer than the specified deadline".to_owned();
             self.event(pod, "", EventType::Normal, "DeadlineExceeded", text.clone());
-            state.failure = Some(("DeadlineExceeded", text));
+            state.failure =
+                Some(Failure { reason: "DeadlineExceeded".to_owned(), message: text, ..Failure::default() });
+        }
+        let evicted = self.evicted.lock().remove(&pod.metadata.uid);
+        if let Some(failure) = evicted.filter(|_| state.failure.is_none() && !pod.is_terminal()) {
+            self.event(pod, "", EventType::Warning, &failure.reason, failure.message.clone());
+            state.failure = Some(failure);
+        }
+        if !pod.is_terminal() && state.failure.is_none() {
+            self.admit(state, pod, &runtime);
         }
         if pod.is_terminal() || state.failure.is_some() {
             self.end_pod(state, &runtime, false).await?;

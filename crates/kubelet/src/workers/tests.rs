@@ -9,9 +9,15 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::pod::{ContainerStatus, PodPhase};
+use crate::pressure::Guard;
+use crate::pressure::images::CollectorConfig;
+use crate::pressure::threshold::{Amount, Condition, EvictionConfig, Level, Levels, Signal, Threshold};
 use crate::probe::run::RealRunner;
 use crate::runtime::RuntimeEvent;
+use crate::testing::FakeSignals;
 use crate::testing::{FakeControlPlane, FakeRuntime, Life, Script, TokioClock};
+
+mod pressure;
 
 /// Longer than anything here takes; the time is not real.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
@@ -19,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 /// A node with its apiserver; the kubelet on it may be started again.
 struct World {
     runtime: FakeRuntime,
+    signals: FakeSignals,
+    cpu: &'static str,
+    readiness: Arc<watch::Sender<Readiness>>,
     control: FakeControlPlane,
     clock: TokioClock,
     root: tempfile::TempDir,
@@ -32,6 +41,9 @@ impl World {
         let machine = Shutdown::new();
         let mut world = Self {
             runtime: FakeRuntime::new(Arc::new(clock), &machine),
+            signals: FakeSignals::default(),
+            cpu: "4",
+            readiness: Arc::new(watch::Sender::new(Readiness::default())),
             control: FakeControlPlane::default(),
             clock,
             root: tempfile::tempdir().expect("a folder"),
@@ -66,22 +78,33 @@ impl World {
         let config = WorkerConfig {
             root: self.root.path().to_owned(),
             registry: RegistryConfig::default(),
-            node: NodeFacts { ips: vec!["192.0.2.1".to_owned()], ..NodeFacts::default() },
+            node: NodeFacts {
+                ips: vec!["192.0.2.1".to_owned()],
+                allocatable: serde_json::from_value(json!({"cpu": self.cpu, "memory": "4Gi"}))
+                    .expect("amounts"),
+            },
             node_memory: 1 << 30,
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
+            parallel_pulls: Some(1),
+            allowed_unsafe_sysctls: Vec::new(),
         };
         let dependencies = Dependencies {
             runtime: Arc::clone(&runtime),
             control,
             pods: pods.clone(),
+            node: watch::channel(None).1,
+            pressure: self.readiness.subscribe(),
             clock: Arc::new(self.clock),
             shutdown: self.kubelet.clone(),
         };
         let stop = self.kubelet.clone();
+        let guard = self.guard(&runtime, &pods);
+        let kubelet = self.kubelet.clone();
         spawn(&self.kubelet, "runtime-events", async move {
             pods.wait_synced().await;
             let workers = Workers::start(config, dependencies, queue.clone(), prober);
+            guard(workers.clone()).start(&kubelet);
             let mut events = runtime.events();
             loop {
                 let event = tokio::select! {
@@ -95,6 +118,40 @@ impl World {
                 }
             }
         });
+    }
+
+    fn guard(&self, runtime: &Arc<dyn Runtime>, pods: &Store<Pod>) -> impl FnOnce(Workers) -> Guard + use<> {
+        let least = |signal, least| Threshold { signal, least, grace: None, reclaim: None };
+        let (signals, readiness) = (Arc::new(self.signals.clone()), Arc::clone(&self.readiness));
+        let (clock, root) = (self.clock, self.root.path().to_owned());
+        let (runtime, pods) = (Arc::clone(runtime), pods.clone());
+        move |workers| Guard {
+            eviction: EvictionConfig {
+                thresholds: vec![
+                    least(Signal::Memory, Amount::Value(100 << 20)),
+                    least(Signal::NodeFs, Amount::Part(0.1)),
+                ],
+                transition: Duration::from_secs(300),
+                max_pod_grace: Duration::ZERO,
+            },
+            collector: CollectorConfig {
+                high: 85,
+                low: 80,
+                min_age: Duration::from_secs(120),
+                max_age: None,
+            },
+            signals,
+            runtime,
+            pods,
+            workers,
+            readiness,
+            clock: Arc::new(clock),
+            root,
+        }
+    }
+
+    fn pressure(&self) -> std::collections::BTreeSet<Condition> {
+        self.readiness.borrow().pressure.clone()
     }
 
     fn create(&self, uid: &str, spec: Value) {

@@ -6,7 +6,7 @@ use bollard::models::{
 };
 
 use super::sandbox::log_config;
-use super::{DockerRuntime, labels};
+use super::{DockerConfig, DockerRuntime, labels};
 use crate::runtime::{ContainerConfig, Mount, PidNamespace, RuntimeError};
 
 /// The period that `cpu_quota` refers to.
@@ -23,7 +23,7 @@ impl DockerRuntime {
             "k8s_{}_{}_{}_{}_{}",
             config.name, config.pod_name, config.pod_namespace, config.pod_uid, config.restart_count
         );
-        let mut body = body(&self.config.node, sandbox_id, config);
+        let mut body = body(&self.config, sandbox_id, config);
         self.raise_oom_score(&mut body);
         match self.create(&docker, &name, body).await {
             Err(error @ RuntimeError::NotFound(_)) => {
@@ -36,7 +36,7 @@ impl DockerRuntime {
     }
 }
 
-fn body(node: &str, sandbox_id: &str, config: &ContainerConfig) -> ContainerCreateBody {
+fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> ContainerCreateBody {
     let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
     let of_sandbox = format!("container:{sandbox_id}");
     let mut security = Vec::new();
@@ -69,10 +69,10 @@ fn body(node: &str, sandbox_id: &str, config: &ContainerConfig) -> ContainerCrea
         // As much as memory: no swap.
         memory_swap: config.memory,
         oom_score_adj: Some(config.oom_score_adj),
-        log_config: Some(log_config()),
+        log_config: Some(log_config(&docker.logs)),
         ..HostConfig::default()
     };
-    let mut labels = labels::of_container(node, sandbox_id, config);
+    let mut labels = labels::of_container(&docker.node, sandbox_id, config);
     labels.insert(labels::IMAGE_REFERENCE.to_owned(), config.image_reference.clone());
     ContainerCreateBody {
         image: Some(config.image.clone()),

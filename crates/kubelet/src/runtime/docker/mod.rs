@@ -5,6 +5,7 @@
 //! again is in labels ([`labels`]); several nodes may share one engine, since each sees its own label only.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,12 @@ use parking_lot::Mutex;
 
 use super::image::RegistryConfig;
 use super::{
-    Answer, ContainerConfig, ExecOutput, Image, ImagePull, LogOptions, Port, Process, Runtime, RuntimeError,
-    RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord, Signal, StreamOptions,
+    Answer, ContainerConfig, ContainerUsage, ExecOutput, Image, ImagePull, LogOptions, NodeImage, Port,
+    Process, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord,
+    Signal, StreamOptions,
 };
 use crate::cni::{self, Network};
+use crate::config::LogLimits;
 
 mod container;
 mod exec;
@@ -33,6 +36,7 @@ pub mod pause;
 mod port;
 mod sandbox;
 mod streams;
+mod usage;
 
 /// No answer of the engine takes longer; pulls and streams only begin within it.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -46,6 +50,8 @@ pub struct DockerConfig {
     pub node: String,
     /// Defaults and mirrors of images.
     pub registry: RegistryConfig,
+    /// How much of each log is kept.
+    pub logs: LogLimits,
 }
 
 /// Docker Engine.
@@ -297,6 +303,25 @@ impl Runtime for DockerRuntime {
 
     fn image<'a>(&'a self, name: &'a str) -> Answer<'a, Option<Image>> {
         Box::pin(self.find_image(name))
+    }
+
+    fn images(&self) -> Answer<'_, Vec<NodeImage>> {
+        Box::pin(self.list_images())
+    }
+
+    fn remove_image<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.delete_image(id))
+    }
+
+    fn image_folder(&self) -> Answer<'_, Option<PathBuf>> {
+        Box::pin(async {
+            let info = self.docker().await?.info().await.map_err(failed)?;
+            Ok(info.docker_root_dir.map(PathBuf::from))
+        })
+    }
+
+    fn usage(&self, disk: bool) -> Answer<'_, Vec<ContainerUsage>> {
+        Box::pin(self.usage_of_containers(disk))
     }
 
     fn pull_image<'a>(&'a self, pull: &'a ImagePull) -> Answer<'a, Image> {

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 
 use super::{DockerRuntime, failed, labels, network_failed, pause};
 use crate::cni;
+use crate::config::LogLimits;
 use crate::runtime::{ImagePull, RuntimeError, SandboxConfig, SandboxRecord, SandboxState};
 
 /// The image that we make ourselves.
-const PAUSE_IMAGE: &str = "coxswain/pause";
+pub(super) const PAUSE_IMAGE: &str = "coxswain/pause";
 const PAUSE_TAG: &str = "1";
 /// The pod's shell: gone last when memory is short.
 const SANDBOX_OOM_SCORE_ADJ: i64 = -998;
@@ -212,8 +213,10 @@ async fn import_pause(docker: &Docker) -> Result<(), RuntimeError> {
 }
 
 /// The settings of the log that every container gets: bounded, kept by Docker.
-pub(super) fn log_config() -> HostConfigLogConfig {
-    let config =
-        HashMap::from([("max-size".to_owned(), "10m".to_owned()), ("max-file".to_owned(), "5".to_owned())]);
+pub(super) fn log_config(limits: &LogLimits) -> HostConfigLogConfig {
+    let config = HashMap::from([
+        ("max-size".to_owned(), limits.max_size.to_string()),
+        ("max-file".to_owned(), limits.max_files.to_string()),
+    ]);
     HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(config) }
 }
