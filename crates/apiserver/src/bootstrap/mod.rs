@@ -78,8 +78,23 @@ impl Bootstrap {
             )
             .await?;
         }
+        self.accounts(pipeline).await?;
         self.roles(pipeline).await?;
         self.announce(pipeline).await
+    }
+
+    /// The accounts that pods of these namespaces run as: a controller makes those of all others, but the first pods
+    /// need not wait for it.
+    async fn accounts(&self, pipeline: &Pipeline) -> Result<(), Status> {
+        let account = |namespace| {
+            json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": namespace}})
+        };
+        let objects = NAMESPACES.map(|namespace| (namespace, account(namespace)));
+        let made = objects
+            .iter()
+            .map(|(namespace, object)| self.ensure(pipeline, Some(namespace), "serviceaccounts", object));
+        futures_util::future::try_join_all(made).await.map(drop)
     }
 
     /// The roles and bindings: written together, so that they share the store's syncs.

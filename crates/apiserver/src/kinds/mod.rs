@@ -8,13 +8,12 @@ mod allocator;
 mod job;
 mod namespace;
 pub(crate) mod pod;
-mod priority;
 mod service;
 
 use std::sync::Arc;
 
 use api::registry::ResourceDef;
-use api::status::{Details, Reason, Status};
+use api::status::Status;
 use serde_json::Value;
 use store::Snapshot;
 
@@ -63,18 +62,10 @@ impl Kinds {
     }
 
     /// Fills in a new object before it is validated.
-    pub(crate) fn admit_create(
-        &self,
-        snapshot: &Snapshot,
-        def: &ResourceDef,
-        object: &mut Value,
-    ) -> Result<(), Status> {
-        match &*def.bucket {
-            "pods" => pod::admit_create(snapshot, object)?,
-            "services" => service::admit_create(object),
-            _ => {}
+    pub(crate) fn admit_create(&self, def: &ResourceDef, object: &mut Value) {
+        if &*def.bucket == "services" {
+            service::admit_create(object);
         }
-        Ok(())
     }
 
     /// Fills in a changed object before it is validated.
@@ -127,15 +118,4 @@ impl Kinds {
     pub(crate) fn reconcile(&self, snapshot: &Snapshot) {
         self.services.reconcile(snapshot);
     }
-
-    /// Whether the object may be deleted at all.
-    pub(crate) fn may_delete(&self, def: &ResourceDef, name: &str) -> Result<(), Status> {
-        if &*def.bucket == "namespaces" { namespace::may_delete(name) } else { Ok(()) }
-    }
-}
-
-/// A refusal by one of the hooks.
-fn forbidden(plural: &str, name: &str, why: &str) -> Status {
-    Status::failure(Reason::Forbidden, format!("{plural} \"{name}\" is forbidden: {why}"))
-        .with_details(Details { name: name.to_owned(), kind: plural.to_owned(), ..Details::default() })
 }

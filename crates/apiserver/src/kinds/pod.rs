@@ -1,28 +1,14 @@
-//! Pod: what is filled in for every pod, and where its kubelet is.
+//! Pod: what an update may leave out, and where a pod's kubelet is.
 
 use api::status::Status;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::{Bucket, Entry, Key, Snapshot};
 
 use crate::pipeline::PodHost;
 
-/// How long a pod stays on a node that is not ready or cannot be reached, unless it says otherwise.
-const TOLERATION_SECONDS: i64 = 300;
-
 /// The kubelet's port where the node does not report it.
 const KUBELET_PORT: u16 = 10250;
-
-pub(super) fn admit_create(snapshot: &Snapshot, pod: &mut Value) -> Result<(), Status> {
-    let name = name(pod);
-    if !pod["spec"].is_object() {
-        return Ok(());
-    }
-    service_account(pod);
-    super::priority::resolve(snapshot, pod, &name)?;
-    tolerate_for_a_while(pod);
-    Ok(())
-}
 
 pub(super) fn admit_update(new: &mut Value, old: &Value) {
     // Whoever sends the manifest anew leaves out what was filled in when the pod was made.
@@ -32,54 +18,6 @@ pub(super) fn admit_update(new: &mut Value, old: &Value) {
         {
             spec.insert(field.to_owned(), kept.clone());
         }
-    }
-    if new["spec"].is_object() {
-        tolerate_for_a_while(new);
-    }
-}
-
-fn name(pod: &Value) -> String {
-    let metadata = &pod["metadata"];
-    let text = |field: &str| metadata[field].as_str().unwrap_or_default().to_owned();
-    let name = text("name");
-    if name.is_empty() { text("generateName") } else { name }
-}
-
-fn service_account(pod: &mut Value) {
-    let given = ["serviceAccountName", "serviceAccount"]
-        .into_iter()
-        .find_map(|field| pod["spec"][field].as_str().filter(|name| !name.is_empty()));
-    let account: Value = given.unwrap_or("default").into();
-    pod["spec"]["serviceAccountName"] = account.clone();
-    pod["spec"]["serviceAccount"] = account;
-}
-
-/// Adds the tolerations that keep a pod on a failing node for five minutes.
-fn tolerate_for_a_while(pod: &mut Value) {
-    let tolerated = |key: &str| {
-        pod["spec"]["tolerations"].as_array().into_iter().flatten().any(|toleration| {
-            let text = |field: &str| toleration[field].as_str().unwrap_or_default();
-            (text("key") == key || text("key").is_empty()) && matches!(text("effect"), "NoExecute" | "")
-        })
-    };
-    let missing: Vec<_> = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
-        .into_iter()
-        .filter(|key| !tolerated(key))
-        .map(|key| {
-            json!({
-                "key": key,
-                "operator": "Exists",
-                "effect": "NoExecute",
-                "tolerationSeconds": TOLERATION_SECONDS,
-            })
-        })
-        .collect();
-    if missing.is_empty() {
-        return;
-    }
-    match pod["spec"]["tolerations"].as_array_mut() {
-        Some(list) => list.extend(missing),
-        None => pod["spec"]["tolerations"] = missing.into(),
     }
 }
 
@@ -145,26 +83,4 @@ pub(crate) fn host(snapshot: &Snapshot, pod: &Entry) -> Result<PodHost, Status> 
         .map_or_else(|| node.clone(), |address| address.address.clone());
     let port = u16::try_from(status.daemon_endpoints.kubelet_endpoint.port).ok().filter(|port| *port != 0);
     Ok(PodHost { pod: pod.value.clone(), node, address, port: port.unwrap_or(KUBELET_PORT) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_tolerations_are_kept_and_only_missing_ones_added() {
-        for (own, count) in [
-            (json!(null), 2),
-            (json!([{"operator": "Exists"}]), 1),
-            (json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]), 2),
-            (json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}]), 3),
-        ] {
-            let mut pod = json!({"spec": {"tolerations": own}});
-            tolerate_for_a_while(&mut pod);
-            assert_eq!(pod["spec"]["tolerations"].as_array().map(Vec::len), Some(count), "{pod}");
-            let once = pod.clone();
-            tolerate_for_a_while(&mut pod);
-            assert_eq!(pod, once);
-        }
-    }
 }

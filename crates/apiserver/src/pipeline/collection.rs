@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use api::registry::ResourceDef;
 use store::{Entry, Key, WriteError};
 
+use super::admit::Admitted;
 use super::delete::{self, Plan};
 use super::selection::Selection;
 use super::types::{Answer, DeleteOptions, DeletedCollection, ListOptions, RequestContext, Target};
 use super::{Pipeline, object};
+use crate::admission::Operation;
 
 /// How many objects are planned and written in one group: enough to share a sync, few enough to hold in memory.
 const GROUP: usize = 256;
@@ -38,11 +41,17 @@ impl Pipeline {
         options: &DeleteOptions,
     ) -> Answer<()> {
         let def = &target.def;
+        let storage = self.registry().storage(def);
+        let snapshot = self.inner.store.snapshot();
         let mut planned: Vec<(Key, Plan)> = Vec::with_capacity(group.len());
         let mut writes = Vec::with_capacity(group.len());
         for entry in group {
             delete::check_preconditions(def, entry, options)?;
-            let plan = delete::plan(def, &object::stored(entry)?, options, context.now);
+            let old = object::stored(entry)?;
+            let one = named(def, entry.key.namespace(), entry.key.name());
+            let admitted = Admitted { context, target: &one, storage: &storage };
+            admitted.validate(&snapshot, Operation::Delete, None, Some(&old), &mut Vec::new())?;
+            let plan = delete::plan(def, &old, options, context.now);
             if let Some(write) = delete::to_write(entry, &plan, self.author(context, "")) {
                 planned.push((entry.key.clone(), plan));
                 writes.push(write);
@@ -58,8 +67,7 @@ impl Pipeline {
                 Err(WriteError::PreconditionFailed { current: None }) => {}
                 // It has changed since the snapshot: it is deleted as it is now.
                 Err(WriteError::PreconditionFailed { .. }) => {
-                    let namespace = Some(key.namespace()).filter(|namespace| !namespace.is_empty());
-                    let one = Target::object(def.clone(), namespace, key.name());
+                    let one = named(def, key.namespace(), key.name());
                     match self.remove(context, &one, options).await {
                         Err(status) if !status.is_not_found() => return Err(status),
                         _ => {}
@@ -70,4 +78,8 @@ impl Pipeline {
         }
         Ok(())
     }
+}
+
+fn named(def: &Arc<ResourceDef>, namespace: &str, name: &str) -> Target {
+    Target::object(def.clone(), Some(namespace).filter(|namespace| !namespace.is_empty()), name)
 }

@@ -2,14 +2,15 @@
 
 use api::codec;
 use api::kinds;
-use api::registry::ResourceDef;
-use api::status::{Cause, Details, Reason, Status};
+use api::status::Status;
 use serde_json::Value;
 use store::{Change, Key, Precondition, Snapshot, Write, WriteError};
 
+use super::admit::Admitted;
 use super::object::meta;
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::{Pipeline, fields, metadata, object, review};
+use crate::admission::{self, Operation};
 
 /// A document to be stored as a new object.
 pub(super) struct New {
@@ -60,7 +61,7 @@ impl Pipeline {
         new: New,
         options: &WriteOptions,
     ) -> Answer<Written> {
-        let New { mut document, warnings, applied } = new;
+        let New { mut document, mut warnings, applied } = new;
         let def = &target.def;
         metadata::place(target, &mut document)?;
         if target.name.is_some() {
@@ -68,15 +69,19 @@ impl Pipeline {
         }
         let storage = self.registry().storage(def);
         let snapshot = self.inner.store.snapshot();
-        self.check_namespace(&snapshot, target, &document)?;
+        let namespace = target.namespace.as_deref().unwrap_or_default();
+        admission::check_namespace(&snapshot, def, namespace, &document)?;
+        let snapshot = self.account_of_pod(snapshot, def, namespace, &document).await;
         codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
+        let admitted = Admitted { context, target, storage: &storage };
+        admitted.mutate(&snapshot, Operation::Create, &mut document, None)?;
         let status = self.inner.kinds.keeps_status(&storage).then(|| document["status"].take());
         kinds::prepare_for_create(&storage, &mut document);
         if let Some(status) = status.filter(Value::is_object) {
             document["status"] = status;
         }
-        self.inner.kinds.admit_create(&snapshot, &storage, &mut document)?;
+        self.inner.kinds.admit_create(&storage, &mut document);
         self.check_grants(context, &storage, &document, None)?;
         if !applied {
             fields::track_create(&storage, &mut document, context, options);
@@ -92,7 +97,7 @@ impl Pipeline {
                 metadata::of(&mut document)
                     .insert("name".to_owned(), self.inner.names.generate(prefix).into());
             }
-            match self.store_new(context, &snapshot, &storage, target, &mut document, options).await {
+            match self.store_new(&admitted, &snapshot, &mut document, options, &mut warnings).await {
                 Err(status) if status.is_already_exists() && prefix.is_some() => {
                     if last {
                         return Err(cannot_generate(status));
@@ -111,13 +116,13 @@ impl Pipeline {
 
     async fn store_new(
         &self,
-        context: &RequestContext,
+        admitted: &Admitted<'_>,
         snapshot: &Snapshot,
-        storage: &ResourceDef,
-        target: &Target,
         document: &mut Value,
         options: &WriteOptions,
+        warnings: &mut Vec<String>,
     ) -> Answer<Written> {
+        let Admitted { context, target, storage, .. } = *admitted;
         let def = &target.def;
         self.inner.kinds.named(storage, document);
         let name = meta(document, "name").to_owned();
@@ -131,6 +136,7 @@ impl Pipeline {
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
+        admitted.validate(snapshot, Operation::Create, Some(document), None, warnings)?;
         let mut allocated = self.inner.kinds.allocate_create(storage, document)?;
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });
@@ -155,40 +161,6 @@ impl Pipeline {
                 }
             }
         }
-    }
-
-    /// The namespace must exist, and must not be going away.
-    fn check_namespace(&self, snapshot: &Snapshot, target: &Target, document: &Value) -> Answer<()> {
-        if !target.def.namespaced {
-            return Ok(());
-        }
-        let namespace = target.namespace.as_deref().unwrap_or_default();
-        let Some(entry) = snapshot.get(&Key::new(&self.inner.buckets.namespaces, "", namespace)) else {
-            return Err(Status::not_found("", "namespaces", namespace));
-        };
-        if !object::header(entry).deleting {
-            return Ok(());
-        }
-        let def = &target.def;
-        let name = meta(document, "name");
-        Err(Status::failure(
-            Reason::Forbidden,
-            format!(
-                "{} \"{name}\" is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
-                def.qualified()
-            ),
-        )
-        .with_details(Details {
-            name: name.to_owned(),
-            group: def.group.to_string(),
-            kind: def.plural.to_string(),
-            causes: vec![Cause {
-                reason: "NamespaceTerminating".to_owned(),
-                message: format!("namespace {namespace} is being terminated"),
-                field: "metadata.namespace".to_owned(),
-            }],
-            ..Details::default()
-        }))
     }
 }
 

@@ -12,10 +12,12 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{Author, Change, Entry, Precondition, Write, WriteError};
 
+use super::admit::Admitted;
 use super::object::{self, finalizers, meta};
 use super::options::shortened;
 use super::types::{Answer, DeleteOptions, Deleted, Propagation, RequestContext, SuccessStatus, Target};
 use super::{Pipeline, metadata, rules};
+use crate::admission::Operation;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -57,12 +59,14 @@ impl Pipeline {
         options: &DeleteOptions,
     ) -> Answer<Deleted> {
         let def = &target.def;
-        self.inner.kinds.may_delete(def, target.name.as_deref().unwrap_or_default())?;
+        let storage = self.registry().storage(def);
+        let admitted = Admitted { context, target, storage: &storage };
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let entry = self.existing(&snapshot, target)?;
             check_preconditions(def, &entry, options)?;
             let old = object::stored(&entry)?;
+            admitted.validate(&snapshot, Operation::Delete, None, Some(&old), &mut Vec::new())?;
             let plan = plan(def, &old, options, context.now);
             if options.dry_run || plan == Plan::Nothing {
                 return Ok(self.pretend(def, entry, plan));

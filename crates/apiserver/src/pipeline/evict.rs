@@ -10,8 +10,10 @@ use api::time::Time;
 use serde_json::{Value, json};
 use store::{Change, Entry, Precondition, Snapshot, Write, WriteError};
 
+use super::admit::Admitted;
 use super::types::{Answer, Body, DeleteOptions, RequestContext, Target, WriteOptions, Written};
 use super::{Pipeline, object};
+use crate::admission::Operation;
 
 /// How often a budget is tried again because it changed.
 const TRIES: usize = 16;
@@ -41,6 +43,11 @@ impl Pipeline {
         };
         delete.dry_run |= options.dry_run;
         let pod_target = Target { subresource: None, ..target.clone() };
+        let snapshot = self.inner.store.snapshot();
+        let pod = object::stored(&*self.existing(&snapshot, &pod_target)?)?;
+        let admitted = Admitted { context, target, storage: &target.def };
+        let mut eviction = decoded.object;
+        admitted.mutate(&snapshot, Operation::Create, &mut eviction, Some(&pod))?;
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let pod = self.existing(&snapshot, &pod_target)?;

@@ -1,7 +1,8 @@
 //! What happens to a request between the wire and the store, whatever the wire is.
 //!
 //! ```text
-//! REST, gRPC ──> Pipeline: authorize ─> decode ─> convert, default ─> kinds: fill in ─> validate ─> encode ─> Store
+//! REST, gRPC ──> Pipeline: authorize ─> decode ─> convert, default ─> admit: mutate ─> kinds: fill in ─> validate
+//!                          │                  ─> admit: validate ─> encode ─> Store
 //!                          └─ get, list, watch: the stored bytes as they are, converted only for older versions
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! is the time) except the watch stream's timers; the
 //! [`Authorizer`] is asked in [`authorize`] and by reviews, and nowhere else.
 
+mod admit;
 mod anew;
 mod author;
 mod authorize;
@@ -54,7 +56,10 @@ pub use extract::extract;
 pub(crate) use extract::node_term;
 pub use history::{Difference, Version};
 pub use names::{Names, RandomNames};
+pub(crate) use object::header;
 pub(crate) use object::stored as object_of;
+#[cfg(test)]
+pub(crate) use object::template;
 pub use object::{deprecation, render};
 pub use options::{dry_run, field_validation};
 pub use past::Past;
@@ -94,7 +99,6 @@ struct Inner {
 /// The buckets that verbs look into beside the one that they are about.
 struct Buckets {
     pods: Bucket,
-    namespaces: Bucket,
     events: Bucket,
     budgets: Bucket,
 }
@@ -107,7 +111,6 @@ impl Pipeline {
         let pods = api::registry::registry().resource("", "v1", "pods").expect("pods are built in");
         let buckets = Buckets {
             pods: Bucket::from("pods"),
-            namespaces: Bucket::from("namespaces"),
             events: Bucket::from("events"),
             budgets: Bucket::from("poddisruptionbudgets.policy"),
         };

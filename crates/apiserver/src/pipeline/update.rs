@@ -10,11 +10,13 @@ use api::registry::ResourceDef;
 use serde_json::Value;
 use store::{Change, Entry, Precondition, Write, WriteError};
 
+use super::admit::Admitted;
 use super::create::New;
 use super::metadata::{self, Expected};
 use super::object::{self, finalizers, meta};
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::{Pipeline, fields, parts, rules};
+use crate::admission::Operation;
 
 /// How often a change that names no resource version is made again because another came between. Each try
 /// means that someone else got on; beyond this the object is written by too many.
@@ -162,11 +164,16 @@ impl Pipeline {
 
         self.check_expected(target, entry, &expected)?;
         let mut errors = metadata::begin_update(&mut new, old);
+        if part == Part::Main {
+            // First, so that what the server fills in anew does not count as a change.
+            self.inner.kinds.admit_update(&storage, &mut new, old);
+        }
+        let snapshot = self.inner.store.snapshot();
+        let admitted = Admitted { context, target, storage: &storage };
+        admitted.mutate(&snapshot, Operation::Update, &mut new, Some(old))?;
         match part {
             Part::Main => {
                 self.check_grants(context, &storage, &new, Some(old))?;
-                // First, so that what the server fills in anew does not count as a change.
-                self.inner.kinds.admit_update(&storage, &mut new, old);
                 kinds::prepare_for_update(&storage, &mut new, old);
             }
             Part::Status => kinds::prepare_for_status_update(&storage, &mut new, old),
@@ -187,6 +194,7 @@ impl Pipeline {
             return Err(kinds::invalid(def, name, &errors));
         }
 
+        admitted.validate(&snapshot, Operation::Update, Some(&new), Some(old), &mut warnings)?;
         if same(&new, old) {
             let mut unchanged = object::of_entry(def, entry.clone())?;
             unchanged.warnings = warnings;

@@ -207,6 +207,8 @@ async fn a_node_reads_what_its_pods_need_and_nothing_else() {
             ],
         },
     });
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "runner"}});
+    server.create("v1/serviceaccounts", account).await.expect("an account");
     server.create("v1/pods", pod).await.expect("a pod");
     let volume = json!({
         "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"},

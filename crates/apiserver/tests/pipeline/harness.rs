@@ -54,6 +54,10 @@ impl Server {
                 json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}),
             ),
             (
+                "v1/serviceaccounts",
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}),
+            ),
+            (
                 "v1/services",
                 json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "kubernetes"},
                 "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443}]}}),
