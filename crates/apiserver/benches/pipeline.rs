@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use api::codec::{self, FieldValidation, MediaType};
 use api::{encode, kinds};
+use apiserver::authn::{Authenticator, SigningKey, TokenFile};
 use apiserver::authz::Authorization;
 use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
@@ -36,8 +37,16 @@ struct Server {
 impl Server {
     async fn start() -> Self {
         let store = Store::open(Options::new(Backend::Memory, extract())).expect("a store in memory opens");
-        let parts =
-            Parts { authorizer: Arc::new(Authorization::new(&store)), store, names: Arc::new(RandomNames) };
+        let parts = Parts {
+            authorizer: Arc::new(Authorization::new(&store)),
+            authn: Arc::new(Authenticator::new(
+                &store,
+                Arc::new(SigningKey::generate().expect("a key")),
+                TokenFile::default(),
+            )),
+            store,
+            names: Arc::new(RandomNames),
+        };
         let pipeline = Pipeline::new(parts);
         let now = "2026-11-24T10:00:00Z".parse::<Timestamp>().expect("a time");
         Bootstrap { address: [192, 0, 2, 10].into(), port: 6443, now }

@@ -12,6 +12,8 @@ use api::quantity::Quantity;
 use clap::Parser;
 use component::CommonArgs;
 
+use crate::authn::AuthnArgs;
+
 pub use etcd::{EtcdArgs, EtcdConfigError, EtcdStore};
 
 /// The network of Service addresses.
@@ -61,6 +63,9 @@ pub struct Args {
     /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
+    /// Who is known.
+    #[command(flatten)]
+    pub authn: AuthnArgs,
     /// With a store in etcd.
     #[command(flatten)]
     pub etcd: EtcdArgs,
@@ -100,6 +105,8 @@ pub struct Config {
     pub history_bytes: u64,
     /// The address at which nodes and pods reach the server.
     pub advertise: IpAddr,
+    /// Who is known.
+    pub authn: AuthnArgs,
 }
 
 /// Why a command line cannot work.
@@ -158,6 +165,7 @@ impl TryFrom<Args> for Config {
             store,
             history_bytes,
             advertise,
+            authn: args.authn,
         })
     }
 }

@@ -18,7 +18,7 @@ pub mod config;
 pub mod pki;
 pub mod serve;
 
-mod authn;
+pub mod authn;
 pub mod authz;
 mod discovery;
 mod grpc;

@@ -81,5 +81,6 @@ pub fn config(store: StoreKind, directory: Option<&Path>) -> Config {
         store,
         history_bytes: 512 << 20,
         advertise: loopback,
+        authn: Default::default(),
     }
 }

@@ -112,10 +112,18 @@ pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming
     let Some(service) = service.cloned() else {
         return failed(tonic::Status::unimplemented("there is no such service"));
     };
-    match &peer.user {
-        Some(user) => drop(request.extensions_mut().insert(user.clone())),
-        None if public => {}
-        None => return failed(rpc::status::to_grpc(authn::unauthorized())),
+    let known = app.pipeline.authenticator().sender(peer.user.as_ref(), request.headers(), app.clock.now());
+    let acting = known.and_then(|sender| match sender {
+        Some(sender) => {
+            authn::acting(sender, request.headers(), |asked| app.pipeline.require(asked)).map(Some)
+        }
+        None if public => Ok(None),
+        None => Err(authn::unauthorized()),
+    });
+    match acting {
+        Ok(Some(user)) => drop(request.extensions_mut().insert(user)),
+        Ok(None) => {}
+        Err(status) => return failed(rpc::status::to_grpc(status)),
     }
     if let Some(moment) = request.headers().get(PAST) {
         let moment = moment.to_str().unwrap_or_default();

@@ -39,6 +39,7 @@ impl Pipeline {
             None => {}
             Some(Subresource::Binding) => return self.create_binding(context, target, &body, options).await,
             Some(Subresource::Eviction) => return self.evict(context, target, &body, options).await,
+            Some(Subresource::Token) => return self.token(context, target, &body, options),
             Some(_) => return Err(object::method_not_allowed()),
         }
         if review::is_review(&target.def) {

@@ -40,6 +40,7 @@ mod review;
 mod rules;
 mod scale;
 mod selection;
+mod token;
 mod types;
 mod undelete;
 mod update;
@@ -68,6 +69,7 @@ pub use types::*;
 pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
+use crate::authn::Authenticator;
 use crate::kinds::Kinds;
 
 /// What a pipeline is given.
@@ -76,6 +78,8 @@ pub struct Parts {
     pub store: Store,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
+    /// Who signs tokens and knows them.
+    pub authn: Arc<Authenticator>,
     /// Where uids and the suffixes of generated names come from.
     pub names: Arc<dyn Names>,
 }
@@ -89,6 +93,7 @@ pub struct Pipeline {
 struct Inner {
     store: Store,
     authorizer: Arc<dyn Authorizer>,
+    authn: Arc<Authenticator>,
     names: Arc<dyn Names>,
     kinds: Kinds,
     pods: Arc<ResourceDef>,
@@ -106,7 +111,7 @@ struct Buckets {
 impl Pipeline {
     /// Learns from the store what is allocated (Service addresses, node ports) and is ready.
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, authorizer, names } = parts;
+        let Parts { store, authorizer, authn, names } = parts;
         let kinds = Kinds::rebuild(&store.snapshot());
         let pods = api::registry::registry().resource("", "v1", "pods").expect("pods are built in");
         let buckets = Buckets {
@@ -118,6 +123,7 @@ impl Pipeline {
             inner: Arc::new(Inner {
                 store,
                 authorizer,
+                authn,
                 names,
                 kinds,
                 pods,
@@ -130,6 +136,11 @@ impl Pipeline {
     /// The store underneath.
     pub fn store(&self) -> &Store {
         &self.inner.store
+    }
+
+    /// Who signs tokens and knows them.
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        &self.inner.authn
     }
 
     /// The resources that are served.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::types::{Answer, Body, RequestContext, Target, WriteOptions, Written};
 use super::{Attributes, Decision, Granted, Pipeline, UserInfo, metadata, object};
+use crate::authn::ISSUER;
 
 /// Whether the resource is a question.
 pub(super) fn is_review(def: &ResourceDef) -> bool {
@@ -36,6 +37,7 @@ impl Pipeline {
                 let user = subject(&review["spec"]);
                 self.access(&review["spec"], &user)
             }
+            "tokenreviews" => self.token_review(&review["spec"], context)?,
             "selfsubjectrulesreviews" => {
                 let namespace = review["spec"]["namespace"].as_str().unwrap_or_default().to_owned();
                 if namespace.is_empty() {
@@ -49,6 +51,27 @@ impl Pipeline {
         let mut object = object::of_value(&review);
         object.warnings = decoded.warnings;
         Ok(Written { object, created: true })
+    }
+
+    fn token_review(&self, spec: &Value, context: &RequestContext) -> Answer<Value> {
+        let token = spec["token"].as_str().unwrap_or_default();
+        if token.is_empty() {
+            return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        }
+        let audiences = spec["audiences"].as_array().into_iter().flatten();
+        let mut audiences: Vec<String> =
+            audiences.filter_map(|own| own.as_str().map(str::to_owned)).collect();
+        if audiences.is_empty() {
+            audiences.push(ISSUER.to_owned());
+        }
+        Ok(match self.inner.authn.identify(token, &audiences, context.now) {
+            Some(identity) => json!({
+                "authenticated": true,
+                "user": user_info(&identity.user),
+                "audiences": identity.audiences,
+            }),
+            None => json!({"user": {}, "error": "invalid bearer token"}),
+        })
     }
 
     fn access(&self, spec: &Value, user: &UserInfo) -> Value {

@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/pki/ca.crt, ca.key               made at the first start and kept
 //! DIR/pki/apiserver.crt, .key          renewed when names or addresses change and long before it expires
+//! DIR/pki/sa.key                       signs the tokens of service accounts; made at the first start and kept
 //! DIR/pki/kubelet-client.crt, .key     shown to kubelets
 //! DIR/{admin,scheduler,controllers}.kubeconfig
 //! ```
@@ -17,6 +18,7 @@ pub mod request;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use component::Kubeconfig;
 use component::kubeconfig::{Identity, KubeconfigError};
@@ -24,6 +26,7 @@ use jiff::Timestamp;
 
 pub use authority::{Authority, IssueError, Purpose, Subject};
 
+use crate::authn::{KeyError, SigningKey};
 use crate::config::{API_SERVICE_ADDRESS, CLUSTER_DOMAIN};
 
 /// Why the keys and certificates could not be made ready.
@@ -54,6 +57,9 @@ pub enum PkiError {
     /// A certificate could not be made.
     #[error("issue a certificate")]
     Issue(#[source] IssueError),
+    /// The key that signs tokens.
+    #[error("prepare the key of service accounts")]
+    Tokens(#[source] KeyError),
     /// A kubeconfig could not be written.
     #[error("write a kubeconfig")]
     Kubeconfig(#[source] KubeconfigError),
@@ -67,6 +73,8 @@ pub struct Pki {
     pub serving: Identity,
     /// What the server shows to kubelets.
     pub kubelet_client: Identity,
+    /// Signs the tokens of service accounts.
+    pub tokens: Arc<SigningKey>,
     /// How the components connect.
     pub kubeconfigs: Kubeconfigs,
 }
@@ -113,7 +121,8 @@ impl Pki {
             scheduler: kubeconfig("scheduler", Subject::client("system:kube-scheduler", None))?,
             controllers: kubeconfig("controllers", Subject::client("system:kube-controller-manager", None))?,
         };
-        Ok(Self { authority, serving, kubelet_client, kubeconfigs })
+        let tokens = Arc::new(tokens(directory)?);
+        Ok(Self { authority, serving, kubelet_client, tokens, kubeconfigs })
     }
 }
 
@@ -150,6 +159,17 @@ fn authority(directory: Option<&Path>, now: Timestamp) -> Result<Authority, PkiE
             Ok(authority)
         }
     }
+}
+
+fn tokens(directory: Option<&Path>) -> Result<SigningKey, PkiError> {
+    let Some(directory) = directory else { return SigningKey::generate().map_err(PkiError::Tokens) };
+    let path = directory.join("sa.key");
+    if let Some(pem) = files::read(&path)? {
+        return SigningKey::from_pem(&pem).map_err(PkiError::Tokens);
+    }
+    let key = SigningKey::generate().map_err(PkiError::Tokens)?;
+    files::write_private(&path, key.to_pem().as_bytes())?;
+    Ok(key)
 }
 
 fn identity(

@@ -2,11 +2,12 @@
 
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::negotiate::{self, Media};
 use super::route::Route;
 use super::{Answered, Call, Refusal, answer, openapi};
+use crate::authn::ISSUER;
 use crate::discovery::{Aggregated, Document};
 use crate::serve::{App, Body, full};
 
@@ -62,6 +63,10 @@ pub(super) async fn answer(call: &Call<'_>, route: &Route) -> Answered {
         Route::OpenApiV2 => openapi::v2(call).await,
         Route::OpenApiV3 => openapi::v3(call).await,
         Route::OpenApiV3Part(path) => openapi::v3_part(call, path).await,
+        Route::OpenIdConfiguration => Ok(openid("application/json", &discovery_of(call))),
+        Route::OpenIdKeys => {
+            Ok(openid("application/jwk-set+json", &call.app.pipeline.authenticator().key().key_set()))
+        }
         Route::Health | Route::Version | Route::Resource(_) | Route::Unknown => Err(Refusal::NoSuchPath),
     }
 }
@@ -101,6 +106,23 @@ fn legacy(call: &Call<'_>, document: &Document) -> Answered {
     Ok(answer::json(call.head, media, StatusCode::OK, document.bytes.clone()))
 }
 
+/// Where others find the keys that verify the tokens of service accounts.
+fn discovery_of(call: &Call<'_>) -> Value {
+    json!({
+        "issuer": ISSUER,
+        "jwks_uri": format!("https://{}/openid/v1/jwks", call.app.address),
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    })
+}
+
+fn openid(content_type: &'static str, document: &Value) -> Response<Body> {
+    let mut response = answer::with(StatusCode::OK, content_type, document.to_string().into());
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    response
+}
+
 /// Where else to look.
 fn paths(call: &Call<'_>) -> Response<Body> {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
@@ -114,7 +136,17 @@ fn paths(call: &Call<'_>) -> Response<Body> {
         }
         paths.push(format!("/apis/{own}"));
     }
-    let others = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let others = [
+        "/.well-known/openid-configuration",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ];
     paths.extend(others.map(str::to_owned));
     paths.sort();
     let bytes = json!({"paths": paths}).to_string();

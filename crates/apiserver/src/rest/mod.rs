@@ -33,6 +33,7 @@ use hyper::body::Incoming;
 use tracing::debug;
 
 use self::query::Query;
+pub(crate) use self::query::decode as unescaped;
 use self::route::{ResourcePath, Route};
 use crate::authn;
 use crate::metrics::Labels;
@@ -132,6 +133,7 @@ async fn dispatch(
     streams: &mut bool,
 ) -> Answered {
     let route = route::parse(head.uri.path());
+    let sender = app.pipeline.authenticator().sender(peer.user.as_ref(), &head.headers, app.clock.now())?;
     if matches!(head.method, Method::GET | Method::HEAD) {
         match route {
             Route::Health => return documents::health(app, head),
@@ -139,8 +141,8 @@ async fn dispatch(
             _ => {}
         }
     }
-    let sender = peer.user.clone().ok_or_else(authn::unauthorized)?;
-    let user = authn::acting(sender, &head.headers)?;
+    let sender = sender.ok_or_else(authn::unauthorized)?;
+    let user = authn::acting(sender, &head.headers, |asked| app.pipeline.require(asked))?;
     let mut context = app.context(user, text(&head.headers, &header::USER_AGENT));
     if let Some(moment) = moment {
         if !matches!(head.method, Method::GET | Method::HEAD) {

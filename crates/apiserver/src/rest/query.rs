@@ -117,7 +117,7 @@ impl Query {
 }
 
 /// Undoes percent encoding; what is not encoded rightly stays as it is.
-pub(super) fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     if !text.contains('%') {
         return text.to_owned();
     }

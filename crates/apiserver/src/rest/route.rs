@@ -32,6 +32,10 @@ pub(super) enum Route {
     OpenApiV3,
     /// `/openapi/v3/api/v1`, `/openapi/v3/apis/GROUP/VERSION`, `/openapi/v3/version` …
     OpenApiV3Part(String),
+    /// `/.well-known/openid-configuration`
+    OpenIdConfiguration,
+    /// `/openid/v1/jwks`
+    OpenIdKeys,
     /// Objects.
     Resource(ResourcePath),
     /// Nothing.
@@ -69,6 +73,8 @@ pub(super) fn parse(path: &str) -> Route {
         ["metrics"] => Route::Metrics,
         ["api"] => Route::Api,
         ["apis"] => Route::Apis,
+        [".well-known", "openid-configuration"] => Route::OpenIdConfiguration,
+        ["openid", "v1", "jwks"] => Route::OpenIdKeys,
         ["api", version] => Route::Resources { group: String::new(), version: decode(version) },
         ["apis", group] => Route::Group(decode(group)),
         ["apis", group, version] => Route::Resources { group: decode(group), version: decode(version) },

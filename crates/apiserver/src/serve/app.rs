@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) openapi: OpenApi,
     pub(crate) kubelets: Arc<Kubelets>,
     pub(crate) services: Services,
+    /// Where clients outside find the server.
+    pub(crate) address: SocketAddr,
 }
 
 impl std::ops::Deref for App {
@@ -61,6 +63,7 @@ impl App {
             requests: context.metrics.register(|registry| Requests::register(registry, pipeline.store())),
             endpoints: Endpoints { health: context.health, metrics: context.metrics },
             clock: context.clock,
+            address,
             shutdown: context.shutdown,
             pipeline,
             kubelets,

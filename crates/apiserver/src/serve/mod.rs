@@ -28,6 +28,7 @@ pub use restore::{RestoreFailure, restore};
 
 use self::listener::Tls;
 
+use crate::authn::{self, Authenticator, TokenFile, TokenFileError};
 use crate::authz::{self, Authorization};
 use crate::bootstrap::Bootstrap;
 use crate::config::{Config, EtcdStore, StoreKind};
@@ -59,6 +60,9 @@ pub enum StartError {
     /// Keys and certificates.
     #[error("prepare keys and certificates")]
     Pki(#[source] PkiError),
+    /// The file of tokens.
+    #[error("read the tokens of --token-auth-file")]
+    TokenFile(#[source] TokenFileError),
     /// TLS.
     #[error("set up TLS")]
     Tls(#[source] TlsError),
@@ -115,7 +119,9 @@ impl Server {
         let pki = Pki::open(&place).map_err(StartError::Pki)?;
         let tls = Tls::new(tls_config(&pki).map_err(StartError::Tls)?);
         let kubelets = Kubelets::new(&pki);
-        let Pki { authority, kubeconfigs, .. } = pki;
+        let Pki { authority, kubeconfigs, tokens, .. } = pki;
+        let token_file = config.authn.token_auth_file.as_deref().map(TokenFile::read).transpose();
+        let token_file = token_file.map_err(StartError::TokenFile)?.unwrap_or_default();
 
         let encryption = encryption(&config.store)?;
         let store = open(&config, encryption.as_ref(), &context).await?;
@@ -128,12 +134,18 @@ impl Server {
         let pipeline = Pipeline::new(Parts {
             store: store.clone(),
             authorizer: Arc::new(Authorization::new(&store)),
+            authn: Arc::new(Authenticator::new(&store, tokens.clone(), token_file)),
             names: Arc::new(RandomNames),
         });
         let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
         bootstrap.run(&pipeline).await.map_err(StartError::Bootstrap)?;
         listening.ok();
 
+        let account_secrets = authn::secrets::Tokens {
+            pipeline: pipeline.clone(),
+            key: tokens,
+            authority: authority.certificate_pem().to_owned(),
+        };
         let app = App::new(app::Inputs {
             pipeline: pipeline.clone(),
             context: context.clone(),
@@ -146,6 +158,7 @@ impl Server {
         renew(place, &tls, &app, &context);
         let connections = listener::serve(listener, tls, app, &context.shutdown);
         authz::aggregation::start(&pipeline, &context);
+        authn::secrets::start(account_secrets, &context);
         maintain(&pipeline, bootstrap, &context);
         info!(%address, revision = store.snapshot().revision().0, "serving");
         Ok(Self { address, kubeconfigs, pipeline, connections, context })

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use api::codec::MediaType;
 use api::status::{Reason, Status};
+use apiserver::authn::{Authenticator, SigningKey, TokenFile};
 use apiserver::authz::Authorization;
 use apiserver::bootstrap::Bootstrap;
 use apiserver::pipeline::{
@@ -81,6 +82,11 @@ impl Server {
     fn over(store: Store) -> Self {
         let pipeline = Pipeline::new(Parts {
             authorizer: Arc::new(Authorization::new(&store)),
+            authn: Arc::new(Authenticator::new(
+                &store,
+                Arc::new(SigningKey::generate().expect("a key")),
+                TokenFile::default(),
+            )),
             store,
             names: Arc::new(CountedNames::default()),
         });
