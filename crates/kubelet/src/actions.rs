@@ -216,16 +216,30 @@ impl Planner<'_> {
         }
         let sandbox = runtime.sandboxes[ready].id.as_str();
         for record in &runtime.containers {
-            let known = |containers: &[Container]| containers.iter().any(|c| c.name == record.name);
             let stray = record.sandbox_id != sandbox
-                || !(known(&pod.spec.containers) || known(&pod.spec.init_containers));
+                || !pod.spec.all_containers().any(|container| container.name == record.name);
             if record.state == ContainerState::Running && stray {
                 self.kill(record, KillReason::SandboxChanged);
             }
         }
         self.remove_old_containers();
+        self.ephemeral_containers();
         if self.init_containers(Some(sandbox)) {
             self.main_containers();
+        }
+    }
+
+    /// What is added to a pod for a look into it is started once, whatever the others do.
+    fn ephemeral_containers(&mut self) {
+        let Observed { pod, runtime, .. } = *self.observed;
+        for container in &pod.spec.ephemeral_containers {
+            let mut reported = pod.status.ephemeral_container_statuses.iter();
+            let has_run = reported.any(|s| s.name == container.name && !s.container_id.is_empty());
+            match runtime.latest(&container.name) {
+                None if !has_run => self.start(container),
+                Some(record) if record.state == ContainerState::Created => self.start(container),
+                Some(_) | None => {}
+            }
         }
     }
 

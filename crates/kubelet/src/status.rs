@@ -55,14 +55,14 @@ pub struct StatusInput<'a> {
 /// Computes the status of a pod. Pure.
 pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodStatus {
     let Observed { pod, runtime, now, .. } = *observed;
-    let statuses = |containers: &[Container], init: bool| -> Vec<ContainerStatus> {
+    let statuses = |containers: &[Container], role: Role| -> Vec<ContainerStatus> {
         if input.failure.is_some_and(|failure| failure.rejected) {
             return Vec::new();
         }
-        containers.iter().map(|container| container_status(observed, input, container, init)).collect()
+        containers.iter().map(|container| container_status(observed, input, container, role)).collect()
     };
-    let init_statuses = statuses(&pod.spec.init_containers, true);
-    let main_statuses = statuses(&pod.spec.containers, false);
+    let init_statuses = statuses(&pod.spec.init_containers, Role::Init);
+    let main_statuses = statuses(&pod.spec.containers, Role::Main);
     let (phase, reason, message) = match input.failure {
         Some(failure) => (PodPhase::Failed, failure.reason.clone(), failure.message.clone()),
         None => {
@@ -95,6 +95,7 @@ pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodSt
         start_time: pod.status.start_time.or(Some(Time(now))),
         init_container_statuses: init_statuses,
         container_statuses: main_statuses,
+        ephemeral_container_statuses: statuses(&pod.spec.ephemeral_containers, Role::Ephemeral),
         qos_class: qos_class(&pod.spec).as_str().to_owned(),
     };
     let sandbox_ready = sandbox.is_some_and(|sandbox| pod.spec.host_network || !sandbox.ips.is_empty());
@@ -105,15 +106,24 @@ pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodSt
     status
 }
 
+/// What a container is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Init,
+    Main,
+    Ephemeral,
+}
+
 fn container_status(
     observed: &Observed<'_>,
     input: &StatusInput<'_>,
     container: &Container,
-    init: bool,
+    role: Role,
 ) -> ContainerStatus {
     let Observed { pod, runtime, probes, problems, now } = *observed;
     let reported = reported(pod, &container.name);
-    let waiting_by_default = if pod.spec.init_containers.is_empty() {
+    let init = role == Role::Init;
+    let waiting_by_default = if pod.spec.init_containers.is_empty() || role == Role::Ephemeral {
         reasons::CONTAINER_CREATING
     } else {
         reasons::POD_INITIALIZING
@@ -178,7 +188,7 @@ fn container_status(
             };
             status.state.running = Some(Running { started_at: record.started_at.map(Time) });
             status.started = Some(started);
-            status.ready = (!init || container.is_sidecar()) && started && ready;
+            status.ready = (role == Role::Main || container.is_sidecar()) && started && ready;
         }
         RuntimeState::Created => {
             status.state = match problem {
@@ -192,6 +202,7 @@ fn container_status(
             let restarts = !input.ending
                 && input.failure.is_none()
                 && !is_done_init
+                && role != Role::Ephemeral
                 && (should_restart(policy, record, &spec_hash(container)))
                 && !(init && policy == RestartPolicy::Never);
             let ended = terminated(record, input);
@@ -250,8 +261,9 @@ fn container_id(record: &ContainerRecord) -> String {
 }
 
 fn reported<'a>(pod: &'a Pod, name: &str) -> Option<&'a ContainerStatus> {
-    let mut all = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
-    all.find(|status| status.name == name)
+    let status = &pod.status;
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+    all.chain(&status.ephemeral_container_statuses).find(|status| status.name == name)
 }
 
 fn terminated(record: &ContainerRecord, input: &StatusInput<'_>) -> Terminated {

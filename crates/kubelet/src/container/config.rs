@@ -1,12 +1,13 @@
 //! Assembles what the runtime is asked to make: [`sandbox_config`] and [`container_config`].
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::env::Variables;
 use super::resources;
 use crate::actions::{StartContainer, spec_hash};
 use crate::pod::{Container, Pod};
-use crate::runtime::{ContainerConfig, Image, Mount, PidNamespace, PortMapping, SandboxConfig};
+use crate::runtime::{ContainerConfig, Image, Mount, PidNamespace, PortMapping, SandboxConfig, Seccomp};
 
 /// Why a container cannot be made as it is described: `CreateContainerConfigError`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum ConfigError {
         /// Its name.
         container: String,
     },
+    /// It names a seccomp profile that the node does not have.
+    #[error("cannot load seccomp profile \"{0}\": no such file")]
+    NoSeccompProfile(String),
     /// The image names its user by name, and nobody can tell whether that is root.
     #[error(
         "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: \"{pod}\", container: {container})"
@@ -41,6 +45,30 @@ pub enum ConfigError {
     },
 }
 
+/// The longest host name that the kernel takes.
+const MAX_HOSTNAME: usize = 64;
+
+/// What a pod calls itself: its host name, or with its domain where it wants that.
+pub fn kernel_hostname(pod: &Pod, domain: &str) -> Result<String, String> {
+    if let Some(name) = &pod.spec.hostname_override {
+        return Ok(name.clone());
+    }
+    let name = hostname(pod);
+    let subdomain = pod.spec.subdomain.as_str();
+    if pod.spec.set_hostname_as_fqdn != Some(true) || subdomain.is_empty() {
+        return Ok(name);
+    }
+    let full = format!("{name}.{subdomain}.{}.svc.{domain}", pod.metadata.namespace);
+    if full.len() > MAX_HOSTNAME {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long \
+             ({MAX_HOSTNAME} characters is the max, {} characters requested)",
+            full.len()
+        ));
+    }
+    Ok(full)
+}
+
 /// The host name inside a pod.
 pub fn hostname(pod: &Pod) -> String {
     let name = if pod.spec.hostname.is_empty() { &pod.metadata.name } else { &pod.spec.hostname };
@@ -49,7 +77,7 @@ pub fn hostname(pod: &Pod) -> String {
 }
 
 /// What the sandbox of a pod is made from.
-pub fn sandbox_config(pod: &Pod, attempt: u32) -> SandboxConfig {
+pub fn sandbox_config(pod: &Pod, attempt: u32, hostname: String) -> SandboxConfig {
     let ports = pod.spec.containers.iter().chain(pod.spec.init_containers.iter().filter(|c| c.is_sidecar()));
     let port_mappings = ports
         .flat_map(|container| &container.ports)
@@ -67,7 +95,7 @@ pub fn sandbox_config(pod: &Pod, attempt: u32) -> SandboxConfig {
         namespace: pod.metadata.namespace.clone(),
         name: pod.metadata.name.clone(),
         attempt,
-        hostname: hostname(pod),
+        hostname,
         host_network: pod.spec.host_network,
         host_pid: pod.spec.host_pid,
         host_ipc: pod.spec.host_ipc,
@@ -92,6 +120,10 @@ pub struct ContainerInput<'a> {
     pub mounts: Vec<Mount>,
     /// Bytes of memory of the node.
     pub node_memory: i64,
+    /// The id of the container that it looks into, where it names one.
+    pub target: Option<String>,
+    /// Texts of seccomp profiles of the node, by name.
+    pub seccomp: &'a BTreeMap<String, String>,
     /// Where its termination message will be.
     pub termination_message: Option<PathBuf>,
 }
@@ -110,7 +142,25 @@ pub fn container_config(
     let expand = |list: &[String]| list.iter().map(|text| variables.expand(text)).collect();
     let (command, args) = (expand(&container.command), expand(&container.args));
     let (cpu_shares, cpu_quota, memory) = resources::limits(container);
-    let seccomp = security.seccomp_profile.or(pod_security.seccomp_profile);
+    let seccomp = match security.seccomp_profile.or(pod_security.seccomp_profile) {
+        Some(profile) if profile.r#type == "RuntimeDefault" => Seccomp::RuntimeDefault,
+        Some(profile) if profile.r#type == "Localhost" => {
+            let name = profile.localhost_profile.unwrap_or_default();
+            let text = input.seccomp.get(&name).cloned();
+            Seccomp::Profile(text.ok_or(ConfigError::NoSeccompProfile(name))?)
+        }
+        Some(_) | None => Seccomp::Unconfined,
+    };
+    let apparmor = security.app_armor_profile.or(pod_security.app_armor_profile);
+    let apparmor = apparmor.and_then(|profile| match profile.r#type.as_str() {
+        "Unconfined" => Some("unconfined".to_owned()),
+        "Localhost" => profile.localhost_profile,
+        _ => None,
+    });
+    let selinux = security.se_linux_options.or(pod_security.se_linux_options).unwrap_or_default();
+    let selinux =
+        [("user", selinux.user), ("role", selinux.role), ("type", selinux.r#type), ("level", selinux.level)];
+    let selinux = selinux.into_iter().filter(|(_, value)| !value.is_empty());
     let mut groups = pod_security.supplemental_groups;
     groups.extend(pod_security.fs_group);
     Ok(ContainerConfig {
@@ -132,7 +182,11 @@ pub fn container_config(
         privileged: security.privileged.unwrap_or(false),
         read_only_root: security.read_only_root_filesystem.unwrap_or(false),
         no_new_privileges: security.allow_privilege_escalation == Some(false),
-        seccomp_unconfined: seccomp.is_none_or(|profile| profile.r#type == "Unconfined"),
+        seccomp,
+        apparmor,
+        selinux: selinux.map(|(name, value)| format!("{name}:{value}")).collect(),
+        unmasked_proc: security.proc_mount.as_deref() == Some("Unmasked"),
+        stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         capabilities_add: capabilities.add,
         capabilities_drop: capabilities.drop,
         cpu_shares,
@@ -143,6 +197,8 @@ pub fn container_config(
             PidNamespace::Node
         } else if pod.spec.share_process_namespace == Some(true) {
             PidNamespace::Pod
+        } else if let Some(target) = input.target {
+            PidNamespace::Of(target)
         } else {
             PidNamespace::Container
         },
@@ -190,4 +246,86 @@ fn user(pod: &Pod, container: &Container, image: &Image) -> Result<Option<String
         (None, Some(group)) if of_image.is_empty() => Some(format!("0:{group}")),
         (None, Some(group)) => Some(format!("{of_image}:{group}")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn pod(spec: Value) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}))
+            .expect("a pod")
+    }
+
+    #[test]
+    fn a_pod_may_call_itself_by_its_full_name_if_that_is_short_enough() {
+        let name = |spec| kernel_hostname(&pod(spec), "cluster.local");
+        assert_eq!(name(json!({"subdomain": "db"})), Ok("web".to_owned()));
+        let full = json!({"subdomain": "db", "setHostnameAsFQDN": true});
+        assert_eq!(name(full), Ok("web.db.shop.svc.cluster.local".to_owned()));
+        assert_eq!(name(json!({"hostnameOverride": "x.y"})), Ok("x.y".to_owned()));
+        let long = json!({"subdomain": "d".repeat(40), "setHostnameAsFQDN": true});
+        let error = name(long).expect_err("too long");
+        assert!(error.ends_with("(64 characters is the max, 67 characters requested)"), "{error}");
+    }
+
+    fn config(pod: &Pod, target: Option<&str>) -> Result<ContainerConfig, ConfigError> {
+        let start = StartContainer { name: "c".into(), restart_count: 0, backoff: Duration::ZERO };
+        let profiles = [("tight.json".to_owned(), "{}".to_owned())].into();
+        let input = ContainerInput {
+            pod,
+            start: &start,
+            image: (&Image::default(), "app:1".to_owned()),
+            env: Vec::new(),
+            mounts: Vec::new(),
+            node_memory: 0,
+            target: target.map(str::to_owned),
+            seccomp: &profiles,
+            termination_message: None,
+        };
+        container_config(&pod.spec.containers[0], input)
+    }
+
+    #[test]
+    fn the_security_context_of_a_container_comes_before_that_of_its_pod() {
+        let with = |of_pod: Value, own: Value| {
+            let pod = pod(
+                json!({"securityContext": of_pod, "containers": [{"name": "c", "securityContext": own}]}),
+            );
+            config(&pod, None)
+        };
+        let seccomp = |of_pod: Value, own: Value| {
+            let wrap = |profile: Value| {
+                if profile.is_null() { json!({}) } else { json!({"seccompProfile": profile}) }
+            };
+            with(wrap(of_pod), wrap(own)).map(|config| config.seccomp)
+        };
+        let default = json!({"type": "RuntimeDefault"});
+        let local = |name: &str| json!({"type": "Localhost", "localhostProfile": name});
+        assert_eq!(seccomp(Value::Null, Value::Null), Ok(Seccomp::Unconfined));
+        assert_eq!(seccomp(default.clone(), Value::Null), Ok(Seccomp::RuntimeDefault));
+        assert_eq!(seccomp(default.clone(), json!({"type": "Unconfined"})), Ok(Seccomp::Unconfined));
+        assert_eq!(seccomp(default, local("tight.json")), Ok(Seccomp::Profile("{}".to_owned())));
+        let missing = Err(ConfigError::NoSeccompProfile("no.json".to_owned()));
+        assert_eq!(seccomp(local("no.json"), Value::Null), missing);
+        let config = with(
+            json!({"appArmorProfile": {"type": "Localhost", "localhostProfile": "p"}}),
+            json!({"procMount": "Unmasked", "seLinuxOptions": {"level": "s0"}}),
+        )
+        .expect("good");
+        assert_eq!((config.apparmor.as_deref(), config.unmasked_proc), (Some("p"), true));
+        assert_eq!(config.selinux, ["level:s0"]);
+    }
+
+    #[test]
+    fn a_container_may_look_into_another_one_and_name_its_signal() {
+        let pod = pod(json!({"containers": [{"name": "c", "lifecycle": {"stopSignal": "SIGUSR1"}}]}));
+        let found = config(&pod, Some("x")).expect("good");
+        assert_eq!(found.pid, PidNamespace::Of("x".to_owned()));
+        assert_eq!(found.stop_signal.as_deref(), Some("SIGUSR1"));
+    }
 }

@@ -73,6 +73,7 @@ projection! {
         volumes: Vec<Volume>,
         init_containers: Vec<Container>,
         containers: Vec<Container>,
+        ephemeral_containers: Vec<Container>,
         restart_policy: RestartPolicy,
         termination_grace_period_seconds: Option<i64>,
         active_deadline_seconds: Option<i64>,
@@ -89,6 +90,7 @@ projection! {
         security_context: Option<PodSecurityContext>,
         image_pull_secrets: Vec<LocalObjectReference>,
         hostname: String,
+        hostname_override: Option<String>,
         subdomain: String,
         #[serde(rename = "setHostnameAsFQDN")]
         set_hostname_as_fqdn: Option<bool>,
@@ -136,13 +138,18 @@ projection! {
         fs_group: Option<i64>,
         sysctls: Vec<Sysctl>,
         seccomp_profile: Option<SeccompProfile>,
+        app_armor_profile: Option<SeccompProfile>,
+        se_linux_options: Option<SeLinuxOptions>,
     }
     /// `v1.Sysctl`.
     Sysctl { name: String, value: String, }
-    /// `v1.SeccompProfile`.
+    /// `v1.SELinuxOptions`.
+    SeLinuxOptions { user: String, role: String, r#type: String, level: String, }
+    /// `v1.SeccompProfile`, and `v1.AppArmorProfile`, which has the same fields.
     SeccompProfile { r#type: String, localhost_profile: Option<String>, }
-    /// `v1.Container`.
+    /// `v1.Container`, and `v1.EphemeralContainer`, which names a target beside.
     Container {
+        target_container_name: String,
         name: String,
         image: String,
         command: Vec<String>,
@@ -224,7 +231,11 @@ projection! {
     /// `v1.SleepAction`.
     SleepAction { seconds: i64, }
     /// `v1.Lifecycle`.
-    Lifecycle { post_start: Option<LifecycleHandler>, pre_stop: Option<LifecycleHandler>, }
+    Lifecycle {
+        post_start: Option<LifecycleHandler>,
+        pre_stop: Option<LifecycleHandler>,
+        stop_signal: Option<String>,
+    }
     /// `v1.LifecycleHandler`.
     LifecycleHandler {
         exec: Option<ExecAction>,
@@ -242,6 +253,9 @@ projection! {
         read_only_root_filesystem: Option<bool>,
         allow_privilege_escalation: Option<bool>,
         seccomp_profile: Option<SeccompProfile>,
+        app_armor_profile: Option<SeccompProfile>,
+        se_linux_options: Option<SeLinuxOptions>,
+        proc_mount: Option<String>,
     }
     /// `v1.Capabilities`.
     Capabilities { add: Vec<String>, drop: Vec<String>, }
@@ -295,6 +309,13 @@ projection! {
     }
     /// `v1.ServiceAccountTokenProjection`.
     ServiceAccountTokenProjection { audience: String, expiration_seconds: Option<i64>, path: String, }
+}
+
+impl PodSpec {
+    /// The containers of all kinds.
+    pub fn all_containers(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().chain(&self.init_containers).chain(&self.ephemeral_containers)
+    }
 }
 
 impl Container {

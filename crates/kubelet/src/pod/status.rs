@@ -58,6 +58,9 @@ pub struct PodStatus {
     /// In the order of the spec.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub container_statuses: Vec<ContainerStatus>,
+    /// In the order of the spec.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ephemeral_container_statuses: Vec<ContainerStatus>,
     /// Guaranteed, Burstable or BestEffort.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub qos_class: String,

@@ -228,15 +228,29 @@ pub struct Mount {
 }
 
 /// Which processes a container sees.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum PidNamespace {
     /// Its own.
     #[default]
     Container,
     /// Those of its pod.
     Pod,
+    /// Those of another container, with this id.
+    Of(String),
     /// Those of the node.
     Node,
+}
+
+/// A filter of system calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Seccomp {
+    /// None.
+    #[default]
+    Unconfined,
+    /// The runtime's own.
+    RuntimeDefault,
+    /// This one.
+    Profile(String),
 }
 
 /// What a container is made from.
@@ -280,8 +294,16 @@ pub struct ContainerConfig {
     pub read_only_root: bool,
     /// Whether setuid programs gain nothing.
     pub no_new_privileges: bool,
-    /// `Unconfined`, `RuntimeDefault`, or a profile's text.
-    pub seccomp_unconfined: bool,
+    /// Which system calls are refused.
+    pub seccomp: Seccomp,
+    /// Another AppArmor profile than the engine's own.
+    pub apparmor: Option<String>,
+    /// Parts of an SELinux label, as `level:s0`.
+    pub selinux: Vec<String>,
+    /// Whether all of `/proc` is seen.
+    pub unmasked_proc: bool,
+    /// Another signal than the image's to end it with.
+    pub stop_signal: Option<String>,
     /// Capabilities to add.
     pub capabilities_add: Vec<String>,
     /// Capabilities to take away.

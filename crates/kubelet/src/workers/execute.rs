@@ -1,5 +1,6 @@
 //! Takes the steps that [`crate::actions`] has planned, in order.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,11 @@ use tracing::info;
 use super::sync::find;
 use super::{PodState, Shared, SyncError};
 use crate::actions::{PodActions, Problem, StartContainer};
-use crate::container::config::ContainerInput;
+use crate::container::config::{ContainerInput, kernel_hostname};
 use crate::container::env::{EnvInput, Variables, environment};
 use crate::container::{References, container_config, sandbox_config};
 use crate::pod::{Container, Pod};
-use crate::runtime::{Image, Mount, RuntimePod, SandboxRecord, SandboxState};
+use crate::runtime::{ContainerState, Image, Mount, RuntimeError, RuntimePod, SandboxRecord, SandboxState};
 use crate::status::reasons;
 use crate::volumes::{self, Paths};
 
@@ -27,6 +28,8 @@ struct Ground {
     ips: Vec<String>,
     references: References,
     paths: Paths,
+    /// Container name to id, for those that look into another one.
+    running: HashMap<String, String>,
 }
 
 impl Shared {
@@ -56,7 +59,12 @@ impl Shared {
                 let text = "Pod sandbox changed, it will be killed and re-created.".to_owned();
                 self.event(pod, "", EventType::Normal, "SandboxChanged", text);
             }
-            match held.run_sandbox(&sandbox_config(pod, attempt)).await {
+            let name = kernel_hostname(pod, &self.config.cluster_domain).map_err(RuntimeError::Failed);
+            let made = match name {
+                Ok(name) => held.run_sandbox(&sandbox_config(pod, attempt, name)).await,
+                Err(error) => Err(error),
+            };
+            match made {
                 Ok(made) => sandbox = Some(made),
                 Err(error) => {
                     let text = format!("Failed to create pod sandbox: {error}");
@@ -66,7 +74,9 @@ impl Shared {
             }
         }
         let (Some(sandbox), false) = (sandbox, actions.start.is_empty()) else { return Ok(()) };
-        let ground = self.ground(state, pod, sandbox, &actions.start).await?;
+        let mut ground = self.ground(state, pod, sandbox, &actions.start).await?;
+        let running = runtime.containers.iter().filter(|record| record.state == ContainerState::Running);
+        ground.running = running.map(|record| (record.name.clone(), record.id.clone())).collect();
         for start in &actions.start {
             if let Some(container) = find(pod, &start.name) {
                 self.start(state, pod, &ground, container, start).await?;
@@ -92,7 +102,7 @@ impl Shared {
         }
         self.write_files(pod, &self.folder(&pod.metadata.uid), &ips).await?;
         let (references, paths) = self.set_up_volumes(state, pod, &ips, references).await?;
-        Ok(Ground { sandbox, ips, references, paths })
+        Ok(Ground { sandbox, ips, references, paths, running: HashMap::new() })
     }
 
     /// The addresses that a pod sees as its own.
@@ -159,6 +169,24 @@ impl Shared {
         state.problems.insert(container.name.clone(), Problem { reason, message, retry_at });
     }
 
+    /// The seccomp profiles of the node that a container names: files below `<root>/seccomp`.
+    async fn seccomp_profiles(&self, pod: &Pod, container: &Container) -> BTreeMap<String, String> {
+        let of_pod =
+            pod.spec.security_context.as_ref().and_then(|security| security.seccomp_profile.as_ref());
+        let own = container.security_context.as_ref().and_then(|security| security.seccomp_profile.as_ref());
+        let mut profiles = BTreeMap::new();
+        for name in [of_pod, own].into_iter().flatten().filter_map(|p| p.localhost_profile.clone()) {
+            let plain = |part| matches!(part, std::path::Component::Normal(_));
+            if std::path::Path::new(&name).components().all(plain)
+                && let Ok(text) =
+                    tokio::fs::read_to_string(self.config.root.join("seccomp").join(&name)).await
+            {
+                profiles.insert(name, text);
+            }
+        }
+        profiles
+    }
+
     /// The inner error is the message of `CreateContainerConfigError`.
     async fn config_for(
         &self,
@@ -186,11 +214,9 @@ impl Shared {
             Ok(mounts) => mounts,
             Err(error) => return Ok(Err(component::ErrorChain(&error).to_string())),
         };
-        if !pod.spec.host_network {
-            for (file, target) in [("etc-hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
-                if mounts.iter().all(|mount| mount.container_path != target) {
-                    mounts.push(bind(folder.file(file), target));
-                }
+        for (file, target) in [("etc-hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
+            if mounts.iter().all(|mount| mount.container_path != target) {
+                mounts.push(bind(folder.file(file), target));
             }
         }
         let message = folder.termination_message(&container.name, start.restart_count);
@@ -200,6 +226,7 @@ impl Shared {
             path => path,
         };
         mounts.push(bind(message.clone(), target));
+        let seccomp = self.seccomp_profiles(pod, container).await;
         let input = ContainerInput {
             pod,
             start,
@@ -207,6 +234,8 @@ impl Shared {
             env,
             mounts,
             node_memory: self.config.node_memory,
+            target: ground.running.get(&container.target_container_name).cloned(),
+            seccomp: &seccomp,
             termination_message: Some(message),
         };
         Ok(container_config(container, input).map_err(|error| error.to_string()))

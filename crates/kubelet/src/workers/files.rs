@@ -18,14 +18,16 @@ impl Shared {
         folder: &PodFolder,
         ips: &[String],
     ) -> Result<(), SyncError> {
-        if pod.spec.host_network {
-            return Ok(());
-        }
         let node = tokio::fs::read_to_string("/etc/resolv.conf").await.unwrap_or_default();
         let config = &self.config;
         let resolv = resolv_conf(pod, &config.cluster_dns, &config.cluster_domain, &node);
-        for (name, text) in [("etc-hosts", hosts(pod, ips, &config.cluster_domain)), ("resolv.conf", resolv)]
-        {
+        let hosts = if pod.spec.host_network {
+            let node = tokio::fs::read_to_string("/etc/hosts").await.unwrap_or_default();
+            hosts_of_node(pod, &node)
+        } else {
+            hosts(pod, ips, &config.cluster_domain)
+        };
+        for (name, text) in [("etc-hosts", hosts), ("resolv.conf", resolv)] {
             let path = folder.file(name);
             let written = async {
                 tokio::fs::create_dir_all(folder.path()).await?;
@@ -50,13 +52,24 @@ fn hosts(pod: &Pod, ips: &[String], domain: &str) -> String {
     for ip in ips {
         let _infallible = writeln!(text, "{ip}\t{full}{name}");
     }
+    aliases(pod, &mut text);
+    text
+}
+
+/// A pod on the node's network sees the node's own file.
+fn hosts_of_node(pod: &Pod, node: &str) -> String {
+    let mut text = format!("# Kubernetes-managed hosts file (host network).\n{node}");
+    aliases(pod, &mut text);
+    text
+}
+
+fn aliases(pod: &Pod, text: &mut String) {
     if !pod.spec.host_aliases.is_empty() {
         text.push_str("\n# Entries added by HostAliases.\n");
     }
     for alias in &pod.spec.host_aliases {
         let _infallible = writeln!(text, "{}\t{}", alias.ip, alias.hostnames.join("\t"));
     }
-    text
 }
 
 fn resolv_conf(pod: &Pod, cluster_dns: &[String], domain: &str, node: &str) -> String {
@@ -64,9 +77,12 @@ fn resolv_conf(pod: &Pod, cluster_dns: &[String], domain: &str, node: &str) -> S
         let lines = node.lines().filter_map(|line| line.trim().strip_prefix(key));
         lines.flat_map(str::split_whitespace).map(str::to_owned).collect()
     };
+    // On the node's network, the cluster's names have to be asked for.
+    let is_cluster = !cluster_dns.is_empty()
+        && (!pod.spec.host_network || pod.spec.dns_policy == DnsPolicy::ClusterFirstWithHostNet);
     let (mut servers, mut searches, mut options) = match pod.spec.dns_policy {
         DnsPolicy::None => (Vec::new(), Vec::new(), Vec::new()),
-        DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet if !cluster_dns.is_empty() => {
+        DnsPolicy::ClusterFirst | DnsPolicy::ClusterFirstWithHostNet if is_cluster => {
             let namespace = &pod.metadata.namespace;
             let mut searches =
                 vec![format!("{namespace}.svc.{domain}"), format!("svc.{domain}"), domain.to_owned()];
@@ -123,6 +139,14 @@ mod tests {
         };
         check(
             json!({"dnsPolicy": "ClusterFirst"}),
+            "nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local corp\noptions ndots:5\n",
+        );
+        check(
+            json!({"dnsPolicy": "ClusterFirst", "hostNetwork": true}),
+            "nameserver 192.0.2.53\nsearch corp\noptions edns0\n",
+        );
+        check(
+            json!({"dnsPolicy": "ClusterFirstWithHostNet", "hostNetwork": true}),
             "nameserver 10.96.0.10\nsearch shop.svc.cluster.local svc.cluster.local cluster.local corp\noptions ndots:5\n",
         );
         check(json!({"dnsPolicy": "Default"}), "nameserver 192.0.2.53\nsearch corp\noptions edns0\n");

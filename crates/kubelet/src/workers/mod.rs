@@ -251,8 +251,14 @@ impl Listener for ProbeListener {
 
 /// The field path of a container, for events.
 fn field_path(pod: &Pod, container: &str) -> String {
-    let list =
-        if pod.spec.containers.iter().any(|c| c.name == container) { "containers" } else { "initContainers" };
+    let is_in = |list: &[crate::pod::Container]| list.iter().any(|known| known.name == container);
+    let list = if is_in(&pod.spec.containers) {
+        "containers"
+    } else if is_in(&pod.spec.ephemeral_containers) {
+        "ephemeralContainers"
+    } else {
+        "initContainers"
+    };
     format!("spec.{list}{{{container}}}")
 }
 

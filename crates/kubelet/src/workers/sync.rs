@@ -170,7 +170,7 @@ fn deadline(pod: &Pod) -> Option<Timestamp> {
 
 /// The container of that name in the spec.
 pub(super) fn find<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
-    pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|container| container.name == name)
+    pod.spec.all_containers().find(|container| container.name == name)
 }
 
 fn has_probes(container: &Container) -> bool {

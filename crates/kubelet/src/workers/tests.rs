@@ -17,6 +17,7 @@ use crate::runtime::RuntimeEvent;
 use crate::testing::FakeSignals;
 use crate::testing::{FakeControlPlane, FakeRuntime, Life, Script, TokioClock};
 
+mod debug;
 mod pressure;
 
 /// Longer than anything here takes; the time is not real.

@@ -7,7 +7,7 @@ use bollard::models::{
 
 use super::sandbox::log_config;
 use super::{DockerConfig, DockerRuntime, labels};
-use crate::runtime::{ContainerConfig, Mount, PidNamespace, RuntimeError};
+use crate::runtime::{ContainerConfig, Mount, PidNamespace, RuntimeError, Seccomp};
 
 /// The period that `cpu_quota` refers to.
 const CPU_PERIOD: i64 = 100_000;
@@ -43,16 +43,25 @@ fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> Co
     if config.no_new_privileges {
         security.push("no-new-privileges".to_owned());
     }
-    if config.seccomp_unconfined {
-        security.push("seccomp=unconfined".to_owned());
+    match &config.seccomp {
+        Seccomp::Unconfined => security.push("seccomp=unconfined".to_owned()),
+        Seccomp::RuntimeDefault => {}
+        Seccomp::Profile(text) => security.push(format!("seccomp={text}")),
     }
+    security.extend(config.apparmor.iter().map(|profile| format!("apparmor={profile}")));
+    security.extend(config.selinux.iter().map(|part| format!("label={part}")));
+    // An empty list is another thing than none: nothing is hidden then.
+    let nothing_masked = config.unmasked_proc.then(Vec::new);
     let groups: Vec<String> = config.supplemental_groups.iter().map(i64::to_string).collect();
     let host_config = HostConfig {
         network_mode: Some(if config.host_network { "host".to_owned() } else { of_sandbox.clone() }),
         ipc_mode: Some(if config.host_ipc { "host".to_owned() } else { of_sandbox.clone() }),
-        pid_mode: match config.pid {
+        masked_paths: nothing_masked.clone(),
+        readonly_paths: nothing_masked,
+        pid_mode: match &config.pid {
             PidNamespace::Container => None,
             PidNamespace::Pod => Some(of_sandbox),
+            PidNamespace::Of(id) => Some(format!("container:{id}")),
             PidNamespace::Node => Some("host".to_owned()),
         },
         mounts: Some(config.mounts.iter().map(mount).collect()),
@@ -81,6 +90,7 @@ fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> Co
         env: Some(config.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
         working_dir: (!config.working_dir.is_empty()).then(|| config.working_dir.clone()),
         user: config.user.clone(),
+        stop_signal: config.stop_signal.clone(),
         open_stdin: Some(config.stdin),
         stdin_once: Some(config.stdin_once),
         tty: Some(config.tty),
