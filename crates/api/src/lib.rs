@@ -25,4 +25,5 @@ pub mod registry;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 pub mod time;

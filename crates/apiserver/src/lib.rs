@@ -20,6 +20,7 @@ pub mod serve;
 
 pub mod authn;
 pub mod authz;
+mod crd;
 mod discovery;
 mod grpc;
 mod logs;

@@ -143,7 +143,7 @@ impl Collector for OfStore {
             None,
             oldest.metric_type(),
         )?)?;
-        let objects: usize = stored_buckets().map(|bucket| snapshot.len(&bucket)).sum();
+        let objects: usize = snapshot.buckets().map(|bucket| snapshot.len(bucket)).sum();
         let objects = gauge(objects as u64);
         objects.encode(encoder.encode_descriptor(
             "store_objects",
@@ -152,9 +152,4 @@ impl Collector for OfStore {
             objects.metric_type(),
         )?)
     }
-}
-
-fn stored_buckets() -> impl Iterator<Item = store::Bucket> {
-    let stored = api::registry::registry().all().iter().filter(|def| def.is_stored());
-    stored.map(|def| store::Bucket::new(def.bucket.clone()))
 }

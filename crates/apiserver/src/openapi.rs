@@ -60,23 +60,51 @@ impl Compressed {
 /// The documents that have been asked for.
 #[derive(Default)]
 pub(crate) struct OpenApi {
-    made: Mutex<HashMap<Which, Arc<Compressed>>>,
+    made: Mutex<Made>,
+}
+
+/// Those of one generation of the registry.
+#[derive(Default)]
+struct Made {
+    generation: u64,
+    documents: HashMap<Which, Arc<Compressed>>,
+}
+
+impl Made {
+    /// Forgets what may have changed since.
+    fn forget(&mut self, registry: &Registry) {
+        if self.generation != registry.generation() {
+            self.generation = registry.generation();
+            self.documents.retain(|which, _| match which {
+                Which::V3(own) => {
+                    let all = registry.resources(&own.group, &own.version);
+                    !all.is_empty() && all.iter().all(|def| def.custom.is_none())
+                }
+                Which::V2Json | Which::V2Protobuf | Which::V3Index => false,
+            });
+        }
+    }
 }
 
 impl OpenApi {
     /// The document; `None` where there is no such group and version.
-    pub(crate) async fn document(
-        &self,
-        registry: &'static Registry,
-        which: Which,
-    ) -> Option<Arc<Compressed>> {
-        if let Some(known) = self.made.lock().get(&which) {
-            return Some(known.clone());
+    pub(crate) async fn document(&self, registry: &Arc<Registry>, which: Which) -> Option<Arc<Compressed>> {
+        {
+            let mut made = self.made.lock();
+            made.forget(registry);
+            if let Some(known) = made.documents.get(&which) {
+                return Some(known.clone());
+            }
         }
         // All of version 2 is a few megabytes: the threads that serve have better things to do.
-        let wanted = which.clone();
-        let made = tokio::task::spawn_blocking(move || make(registry, &wanted)).await.ok()??;
-        Some(self.made.lock().entry(which).or_insert_with(|| Arc::new(made)).clone())
+        let (wanted, of) = (which.clone(), registry.clone());
+        let document = tokio::task::spawn_blocking(move || make(&of, &wanted)).await.ok()??;
+        let document = Arc::new(document);
+        let mut made = self.made.lock();
+        if made.generation != registry.generation() {
+            return Some(document);
+        }
+        Some(made.documents.entry(which).or_insert(document).clone())
     }
 }
 
@@ -96,15 +124,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_document_is_made_once_and_is_the_same_either_way() {
-        let (openapi, registry) = (OpenApi::default(), api::registry::registry());
+        let (openapi, registry) = (OpenApi::default(), Arc::new(Registry::with_custom([], 0)));
         let apps = Which::V3(GroupVersion::parse("apps/v1"));
-        let first = openapi.document(registry, apps.clone()).await.expect("a document");
-        let again = openapi.document(registry, apps).await.expect("a document");
+        let first = openapi.document(&registry, apps.clone()).await.expect("a document");
+        let again = openapi.document(&registry, apps).await.expect("a document");
         assert!(Arc::ptr_eq(&first, &again));
         let document: serde_json::Value = serde_json::from_slice(&first.plain()).expect("JSON");
         assert_eq!(document["openapi"], "3.0.0");
         assert!(first.gzip().len() * 4 < first.plain().len());
         let none = Which::V3(GroupVersion::parse("none/v1"));
-        assert!(openapi.document(registry, none).await.is_none());
+        assert!(openapi.document(&registry, none).await.is_none());
     }
 }

@@ -190,7 +190,7 @@ impl View {
     }
 
     fn columns(&self) -> String {
-        serde_json::to_string(table::columns(&self.def)).unwrap_or_default()
+        table::definitions(&self.def)
     }
 
     fn row(&self, object: &Bytes, stored: &Bytes, version: MetaVersion, out: &mut BytesMut) {

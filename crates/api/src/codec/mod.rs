@@ -19,6 +19,7 @@ use crate::kinds;
 use crate::registry::{ResourceDef, registry};
 use crate::schema::{TypeDef, TypeRef, table};
 use crate::status::Status;
+use crate::structural;
 
 /// What to do with fields that the schema does not know, and with fields that occur twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -65,9 +66,46 @@ pub fn decode(
     bytes: &[u8],
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let expected =
-        Expected { group: &def.group, version: &def.version, kind: &def.kind, schema: &def.schema };
-    read_as(&expected, media, bytes, validation)
+    if let Some(custom) = &def.custom {
+        return structural::decode(def, custom, media, bytes, validation);
+    }
+    read_as(&expected(def), media, bytes, validation)
+}
+
+fn expected(def: &ResourceDef) -> Expected<'_> {
+    Expected { group: &def.group, version: &def.version, kind: &def.kind, schema: &def.schema }
+}
+
+/// Reads a document of a custom resource as it is, with the paths of fields that occur twice.
+pub(crate) fn document_of(
+    def: &ResourceDef,
+    media: MediaType,
+    bytes: &[u8],
+) -> Result<(Value, Vec<String>), Status> {
+    let expected = expected(def);
+    let document =
+        read::read(media, bytes).map_err(|error| unrecognized(&expected, &error.to_string(), bytes))?;
+    let mut object = document.value;
+    identify(&expected, &mut object).map_err(|why| unrecognized(&expected, &why, bytes))?;
+    if object.is_null() {
+        object = Value::Object(Default::default());
+        identify(&expected, &mut object).map_err(|why| unrecognized(&expected, &why, bytes))?;
+    }
+    Ok((object, document.duplicates))
+}
+
+/// Checks a part of a document against a built-in type; tells the paths of what was dropped.
+pub(crate) fn check_part(schema: &TypeDef, part: &mut Value) -> Result<Vec<String>, String> {
+    let findings = check::check(schema, part);
+    match findings.error {
+        Some(error) => Err(error),
+        None => Ok(findings.unknown),
+    }
+}
+
+/// Brings a part of a document into the form in which Go writes it.
+pub(crate) fn present_part(schema: &TypeDef, part: &mut Value) {
+    present_as(schema, part);
 }
 
 /// Reads a document of a kind that is no resource: `DeleteOptions`, `Scale`, `Eviction`, `Binding`.
@@ -221,7 +259,7 @@ fn mismatch(
 }
 
 /// What is said of unknown and duplicate fields: warnings, or the text of the refusal.
-fn complaints(
+pub(crate) fn complaints(
     duplicates: &[String],
     unknown: &[String],
     validation: FieldValidation,
@@ -247,8 +285,11 @@ pub fn check(
     validation: FieldValidation,
 ) -> Result<Vec<String>, Status> {
     let before = object.to_string();
-    let findings = check::check(&def.schema, object);
     let refuse = |why: String| invalid_kind("", "", "", &[FieldError::invalid("patch", before.clone(), why)]);
+    if let Some(custom) = &def.custom {
+        return structural::check_patched(custom, object, validation, refuse);
+    }
+    let findings = check::check(&def.schema, object);
     if let Some(error) = findings.error {
         return Err(refuse(error));
     }
@@ -258,6 +299,10 @@ pub fn check(
 
 /// Moves a document from the version of `def` to the version that is stored, and fills in defaults.
 pub fn to_storage(def: &ResourceDef, object: &mut Value) {
+    if let Some(custom) = &def.custom {
+        structural::to_storage(def, custom, object);
+        return;
+    }
     if !def.is_stored() {
         present_as(&def.schema, object);
         versions::to_storage(def, object);
@@ -271,6 +316,10 @@ pub fn to_storage(def: &ResourceDef, object: &mut Value) {
 
 /// Moves a document from the version that is stored to the version of `def`.
 pub fn from_storage(def: &ResourceDef, object: &mut Value) {
+    if let Some(custom) = &def.custom {
+        structural::from_storage(def, custom, object);
+        return;
+    }
     if !def.is_stored() {
         versions::from_storage(def, object);
         object["apiVersion"] = def.api_version().into();
@@ -281,6 +330,10 @@ pub fn from_storage(def: &ResourceDef, object: &mut Value) {
 /// Brings a stored document into the form in which Go would write it: absent or empty values that are left out, and
 /// values that are always there. Cheap, and safe to repeat.
 pub fn present(def: &ResourceDef, object: &mut Value) {
+    if def.custom.is_some() {
+        structural::prune::present_metadata(object);
+        return;
+    }
     present_as(&stored_schema(def), object);
 }
 

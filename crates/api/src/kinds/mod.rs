@@ -14,6 +14,7 @@ mod checks;
 mod config_map;
 mod cron_job;
 mod csi;
+mod custom;
 mod custom_resource_definition;
 mod daemon_set;
 mod deployment;
@@ -162,7 +163,6 @@ fn rules(group: &str, kind: &str) -> Rules {
             | "authorization.k8s.io",
             _,
         ) => PLAIN,
-        // Custom resources count every change of what is desired.
         _ => COUNTED,
     }
 }
@@ -174,6 +174,9 @@ pub(crate) fn default(group: &str, kind: &str, object: &mut Value) {
 
 /// Makes a new object ready: its status is the server's to write, its generation starts at 1.
 pub fn prepare_for_create(def: &ResourceDef, object: &mut Value) {
+    if def.custom.is_some() {
+        return custom::create(def, object);
+    }
     let rules = rules(&def.storage.group, &def.kind);
     if def.has_status() {
         remove(object, "status");
@@ -190,6 +193,9 @@ pub fn prepare_for_create(def: &ResourceDef, object: &mut Value) {
 
 /// Makes a changed object ready: keeps the status, counts a change of the desired state.
 pub fn prepare_for_update(def: &ResourceDef, new: &mut Value, old: &Value) {
+    if def.custom.is_some() {
+        return custom::update(def, new, old);
+    }
     let rules = rules(&def.storage.group, &def.kind);
     if def.has_status() {
         keep(new, old, "status");
@@ -216,6 +222,9 @@ fn count(rules: Rules, new: &mut Value, old: &Value) {
 
 /// Makes a changed status ready: keeps everything else, but for the metadata that may change with it.
 pub fn prepare_for_status_update(def: &ResourceDef, new: &mut Value, old: &Value) {
+    if def.custom.is_some() {
+        return custom::update_status(new, old);
+    }
     let names: Vec<String> = [&*new, old]
         .into_iter()
         .filter_map(Value::as_object)
@@ -249,6 +258,9 @@ fn keep(new: &mut Value, old: &Value, name: &str) {
 
 /// What is wrong with a new object.
 pub fn validate(def: &ResourceDef, object: &Value) -> Vec<FieldError> {
+    if let Some(own) = &def.custom {
+        return custom::validate(def, own, object, None);
+    }
     let rules = rules(&def.storage.group, &def.kind);
     let mut errors = Vec::new();
     metadata::validate(def, object, rules.name, &mut errors);
@@ -258,6 +270,9 @@ pub fn validate(def: &ResourceDef, object: &Value) -> Vec<FieldError> {
 
 /// What is wrong with a change: with the new object, and with how it differs from the old one.
 pub fn validate_update(def: &ResourceDef, new: &Value, old: &Value) -> Vec<FieldError> {
+    if let Some(own) = &def.custom {
+        return custom::validate(def, own, new, Some(old));
+    }
     let rules = rules(&def.storage.group, &def.kind);
     let mut errors = Vec::new();
     metadata::validate(def, new, rules.name, &mut errors);

@@ -5,6 +5,7 @@
 //! form of version 2 that old clients ask for. Documents are made when they are asked for: whoever serves them keeps
 //! the bytes.
 
+mod custom;
 mod gnostic;
 mod operations;
 mod schemas;
@@ -104,6 +105,9 @@ fn operations_of(
     let mut all = vec![operations::discovery(group_version)];
     for def in resources {
         types.add(&def.schema);
+        if def.custom.is_some() {
+            types.add_list(format!("{}.{}", def.schema.package, def.list_kind), &def.schema);
+        }
         all.extend(operations::of(def));
     }
     for name in ["DeleteOptions", "Status", "APIResourceList", "WatchEvent"] {

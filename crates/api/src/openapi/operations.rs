@@ -46,6 +46,11 @@ const LOG: &[&str] =
 const ENCODINGS: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAMS: &[&str] =
     &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
+/// What custom resources are sent in, and how they are patched: they have no protobuf, and no strategies.
+const PLAIN: &[&str] = &["application/json", "application/yaml"];
+const PLAIN_STREAM: &str = "application/json;stream=watch";
+const PLAIN_PATCHES: &[&str] =
+    &["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
 const PATCHES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
@@ -161,6 +166,7 @@ pub(super) struct Operation {
     query: &'static [&'static str],
     codes: &'static [(&'static str, &'static str)],
     is_stream: bool,
+    is_custom: bool,
 }
 
 const OK: &[(&str, &str)] = &[("200", "OK")];
@@ -180,14 +186,20 @@ impl Operation {
     }
 
     fn encodings(&self) -> Vec<&'static str> {
-        let mut all = ENCODINGS.to_vec();
-        if self.is_stream {
+        let mut all = if self.is_custom { PLAIN } else { ENCODINGS }.to_vec();
+        if self.is_stream && self.is_custom {
+            all.push(PLAIN_STREAM);
+        } else if self.is_stream {
             all.extend(STREAMS);
         }
         if self.response.is_empty() {
             all = vec!["*/*"];
         }
         all
+    }
+
+    fn patches(&self) -> &'static [&'static str] {
+        if self.is_custom { PLAIN_PATCHES } else { PATCHES }
     }
 
     fn common(&self, parameters: Vec<Value>) -> Map<String, Value> {
@@ -226,7 +238,7 @@ impl Operation {
             Body::None => None,
             Body::Object(name) => Some(json!({"content": content(&["*/*"], name), "required": true})),
             Body::DeleteOptions => Some(json!({"content": content(&["*/*"], DELETE_OPTIONS)})),
-            Body::Patch => Some(json!({"content": content(PATCHES, PATCH), "required": true})),
+            Body::Patch => Some(json!({"content": content(self.patches(), PATCH), "required": true})),
         };
         if let Some(body) = body {
             out.insert("requestBody".to_owned(), body);
@@ -257,7 +269,7 @@ impl Operation {
             Body::DeleteOptions => parameters.push(body(DELETE_OPTIONS, false)),
             Body::Patch => {
                 parameters.push(body(PATCH, true));
-                consumes = PATCHES.to_vec();
+                consumes = self.patches().to_vec();
             }
         }
         parameters.extend(self.query.iter().map(|name| Parameter::query(name).to_v2()));
@@ -314,6 +326,7 @@ pub(super) fn discovery(group_version: &GroupVersion) -> Operation {
         query: &[],
         codes: OK,
         is_stream: false,
+        is_custom: false,
     }
 }
 
@@ -342,6 +355,7 @@ impl Maker<'_> {
             query: &[],
             codes: OK,
             is_stream: false,
+            is_custom: def.custom.is_some(),
         });
         self.all.last_mut().expect("one was just added")
     }

@@ -22,7 +22,7 @@ pub(super) fn reference(dialect: Dialect, name: &str) -> Value {
     }
 }
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+pub(super) const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const EXTENSIONS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
 
 /// The definitions that a document needs, and those that they need.
@@ -32,11 +32,13 @@ pub(super) struct Types {
     versions: Vec<GroupVersion>,
     objects: BTreeMap<String, TypeRef>,
     scalars: BTreeSet<String>,
+    /// Lists of custom resources by name, with what they are lists of.
+    lists: BTreeMap<String, TypeRef>,
 }
 
 impl Types {
     pub(super) fn new(dialect: Dialect, versions: Vec<GroupVersion>) -> Self {
-        Self { dialect, versions, objects: BTreeMap::new(), scalars: BTreeSet::new() }
+        Self { dialect, versions, objects: BTreeMap::new(), scalars: BTreeSet::new(), lists: BTreeMap::new() }
     }
 
     /// Adds a type and all that it leads to.
@@ -45,6 +47,11 @@ impl Types {
         while let Some(def) = open.pop() {
             let name = def.full_name();
             if self.objects.contains_key(&name) {
+                continue;
+            }
+            if def.document.is_some() {
+                self.objects.insert(name, def);
+                self.add_named(&format!("{META}.ObjectMeta"));
                 continue;
             }
             for field in &def.fields {
@@ -67,6 +74,12 @@ impl Types {
         }
     }
 
+    /// Adds the list of a custom resource.
+    pub(super) fn add_list(&mut self, name: String, of: &TypeRef) {
+        self.add_named(&format!("{META}.ListMeta"));
+        self.lists.insert(name, of.clone());
+    }
+
     pub(super) fn add_scalar(&mut self, name: &str) {
         self.scalars.insert(name.to_owned());
     }
@@ -84,10 +97,18 @@ impl Types {
         let mut all: BTreeMap<&str, Value> =
             self.scalars.iter().map(|name| (name.as_str(), scalar(self.dialect, name))).collect();
         all.extend(self.objects.iter().map(|(name, def)| (name.as_str(), self.object(def))));
-        all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>().into()
+        let mut all: BTreeMap<String, Value> =
+            all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        all.extend(
+            self.lists.iter().map(|(name, def)| (name.clone(), super::custom::list(self.dialect, def))),
+        );
+        all.into_iter().collect::<Map<_, _>>().into()
     }
 
     fn object(&self, def: &TypeDef) -> Value {
+        if let Some(document) = &def.document {
+            return super::custom::object(self.dialect, def, document);
+        }
         let mut out = Map::new();
         out.insert("type".to_owned(), "object".into());
         let properties: Map<String, Value> =

@@ -9,10 +9,15 @@ mod table;
 
 pub use order::creation_rank;
 
+use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, OnceLock};
+
+use foldhash::fast::RandomState;
 
 use crate::gvk::GroupVersion;
 use crate::schema::{Name, TypeRef};
+use crate::structural::Custom;
 
 /// A resource in one version.
 #[derive(Debug, Clone)]
@@ -49,6 +54,8 @@ pub struct ResourceDef {
     pub deprecated: Option<String>,
     /// The fields that a field selector may name, beside `metadata.name` and `metadata.namespace`.
     pub fields: Vec<SelectableField>,
+    /// What a custom resource has beside.
+    pub custom: Option<Arc<Custom>>,
 }
 
 impl ResourceDef {
@@ -116,42 +123,49 @@ pub struct SelectableField {
     pub default: Name,
 }
 
-/// A set of resources.
+/// A set of resources: the built-in ones, and after them custom ones.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     resources: Vec<Arc<ResourceDef>>,
+    by_plural: Index,
+    by_kind: Index,
+    generation: u64,
 }
 
 impl Registry {
-    /// Adds resources, as custom ones; one of the same group, version and plural is replaced.
-    pub fn insert(&mut self, def: Arc<ResourceDef>) {
-        match self.resources.iter_mut().find(|own| same_resource(own, &def)) {
-            Some(own) => *own = def,
-            None => self.resources.push(def),
-        }
+    fn new(resources: Vec<Arc<ResourceDef>>, generation: u64) -> Self {
+        let by_plural = Index::new(&resources, |def| &def.plural);
+        let by_kind = Index::new(&resources, |def| &def.kind);
+        Self { resources, by_plural, by_kind, generation }
     }
 
-    /// Removes every version of a resource; the built-in ones of the same group stay.
-    pub fn remove(&mut self, group: &str, plural: &str) {
-        self.resources.retain(|def| def.group != group || def.plural != plural);
+    /// The built-in resources and these. Of two that claim the same name, the first is served. The generation tells
+    /// one such registry from another.
+    pub fn with_custom(custom: impl IntoIterator<Item = Arc<ResourceDef>>, generation: u64) -> Self {
+        let mut resources = registry().resources.clone();
+        resources.extend(custom);
+        Self::new(resources, generation)
+    }
+
+    /// Another one where the resources have changed; 0 for the built-in ones alone.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The resource of that plural name.
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<Arc<ResourceDef>> {
-        let is =
-            |def: &&Arc<ResourceDef>| def.plural == plural && def.version == version && def.group == group;
-        self.resources.iter().find(is).cloned()
+        self.by_plural.find(&self.resources, [group, version, plural], |def| &def.plural)
     }
 
     /// The resource whose objects are of that kind.
     pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<ResourceDef>> {
-        let is = |def: &&Arc<ResourceDef>| def.kind == kind && def.version == version && def.group == group;
-        self.resources.iter().find(is).cloned()
+        self.by_kind.find(&self.resources, [group, version, kind], |def| &def.kind)
     }
 
-    /// The version of `def` in which objects are stored.
+    /// The version of `def` in which objects are stored. A custom resource is its own: all of its versions are served
+    /// by their own schema.
     pub fn storage(&self, def: &Arc<ResourceDef>) -> Arc<ResourceDef> {
-        if def.is_stored() {
+        if def.is_stored() || def.custom.is_some() {
             return Arc::clone(def);
         }
         self.resource(&def.storage.group, &def.storage.version, &def.plural)
@@ -169,6 +183,14 @@ impl Registry {
         all
     }
 
+    /// Whether there is a resource of that group and version; `Some(true)` where one of them is built in.
+    pub fn serves(&self, group: &str, version: &str) -> Option<bool> {
+        let mut own =
+            self.resources.iter().filter(|def| def.version == version && def.group == group).peekable();
+        own.peek()?;
+        Some(own.any(|def| def.custom.is_none()))
+    }
+
     /// The resources of a group and version, in the order of discovery.
     pub fn resources(&self, group: &str, version: &str) -> Vec<Arc<ResourceDef>> {
         let is = |def: &&Arc<ResourceDef>| def.version == version && def.group == group;
@@ -181,14 +203,39 @@ impl Registry {
     }
 }
 
-fn same_resource(left: &ResourceDef, right: &ResourceDef) -> bool {
-    left.group == right.group && left.version == right.version && left.plural == right.plural
+/// Where the resources of a group, version and name stand.
+#[derive(Debug, Clone, Default)]
+struct Index {
+    places: HashMap<u64, Vec<u32>, RandomState>,
+    state: RandomState,
+}
+
+impl Index {
+    fn new(resources: &[Arc<ResourceDef>], name: fn(&ResourceDef) -> &str) -> Self {
+        let mut index = Self::default();
+        for (place, def) in (0u32..).zip(resources) {
+            let hash = index.state.hash_one([&*def.group, &*def.version, name(def)]);
+            index.places.entry(hash).or_default().push(place);
+        }
+        index
+    }
+
+    fn find(
+        &self,
+        resources: &[Arc<ResourceDef>],
+        wanted: [&str; 3],
+        name: fn(&ResourceDef) -> &str,
+    ) -> Option<Arc<ResourceDef>> {
+        let places = self.places.get(&self.state.hash_one(wanted))?;
+        let is = |def: &&Arc<ResourceDef>| [&*def.group, &*def.version, name(def)] == wanted;
+        places.iter().filter_map(|place| resources.get(*place as usize)).find(is).cloned()
+    }
 }
 
 /// The built-in resources.
 pub fn registry() -> &'static Registry {
     static REGISTRY: OnceLock<Registry> = OnceLock::new();
-    REGISTRY.get_or_init(|| Registry { resources: table::parse() })
+    REGISTRY.get_or_init(|| Registry::new(table::parse(), 0))
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ fn resource(section: &Section, line: &'static str) -> ResourceDef {
         storage: GroupVersion { group: section.group.to_owned(), version: section.version.to_owned() },
         deprecated: None,
         fields: Vec::new(),
+        custom: None,
     };
     for word in words {
         match word.split_once('=') {

@@ -32,6 +32,8 @@ pub struct TypeDef {
     pub union: Option<Name>,
     /// The shape of fields that are not listed; they are pruned where it is `None`.
     pub rest: Option<Shape>,
+    /// The schema as the author of a custom resource wrote it.
+    pub document: Option<Box<Value>>,
 }
 
 impl TypeDef {
@@ -77,6 +79,19 @@ pub struct Field {
 }
 
 impl Field {
+    /// A field of a custom resource.
+    pub(crate) fn plain(name: &str, shape: Shape) -> Self {
+        Self {
+            name: Cow::Owned(name.to_owned()),
+            shape,
+            required: false,
+            presence: Presence::Optional,
+            default: None,
+            patch: None,
+            numbers: [0; 3],
+        }
+    }
+
     /// The protobuf field numbers on the way to the field, empty where protobuf has none.
     ///
     /// JSON writes some structs inline that are messages of their own in protobuf: `volumes[].hostPath` is field 1 of

@@ -170,6 +170,7 @@ fn type_line(package: Package, line: &'static str, types: &[TypeDef], index: &In
         atomic: false,
         union: None,
         rest: None,
+        document: None,
     };
     while let Some(word) = words.next() {
         match word {

@@ -1,4 +1,4 @@
-//! What there is to ask for: the discovery documents, made once from the registry.
+//! What there is to ask for: the discovery documents, made from the registry whenever it has changed.
 //!
 //! Two forms of the same: the legacy one (`/api`, `/apis`, one document for each group and version) and the
 //! aggregated one, which `/api` and `/apis` answer with when the client accepts it. Each document has an ETag.
@@ -8,8 +8,10 @@ mod legacy;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use api::registry::{Registry, ResourceDef};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -60,6 +62,42 @@ impl Aggregated {
             Self::V2 => "v2",
             Self::V2Beta1 => "v2beta1",
         }
+    }
+}
+
+/// The documents of the resources that are served now.
+pub(crate) struct Documents {
+    address: SocketAddr,
+    made: ArcSwap<(u64, Discovery)>,
+}
+
+impl Documents {
+    /// `address` is where clients outside the cluster find the server.
+    pub(crate) fn new(registry: &Registry, address: SocketAddr) -> Self {
+        let made = (registry.generation(), Discovery::new(registry, address));
+        Self { address, made: ArcSwap::from_pointee(made) }
+    }
+
+    /// The documents of that registry, made anew where it is another than before.
+    pub(crate) fn of(&self, registry: &Registry) -> Made {
+        let made = self.made.load_full();
+        if made.0 == registry.generation() {
+            return Made(made);
+        }
+        let made = Arc::new((registry.generation(), Discovery::new(registry, self.address)));
+        self.made.store(made.clone());
+        Made(made)
+    }
+}
+
+/// The documents of one registry.
+pub(crate) struct Made(Arc<(u64, Discovery)>);
+
+impl std::ops::Deref for Made {
+    type Target = Discovery;
+
+    fn deref(&self) -> &Discovery {
+        &self.0.1
     }
 }
 

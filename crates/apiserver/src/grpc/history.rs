@@ -101,16 +101,17 @@ impl History for Service {
         let place = Place { resource: wanted, namespace, name, subresource: "" };
         let target = convert::named(&self.pipeline, &place).map_err(to_grpc)?;
         let all = self.pipeline.undelete(&context, &target, *dry_run).await.map_err(to_grpc)?;
+        let registry = self.pipeline.registry();
         let told = all.into_iter().map(|one| {
             let key = &one.entry.key;
-            let def = self.pipeline.registry().all().iter().find(|def| *def.bucket == *key.bucket().as_str());
+            let def = registry.all().iter().find(|def| *def.bucket == *key.bucket().as_str());
             let (outcome, message) = match one.outcome {
                 Outcome::Restored => (v1::UndeleteOutcome::Restored, String::new()),
                 Outcome::Exists => (v1::UndeleteOutcome::Exists, String::new()),
                 Outcome::Failed(why) => (v1::UndeleteOutcome::Failed, why),
             };
             v1::UndeletedObject {
-                resource: def.and_then(|def| resource(&self.pipeline.registry().storage(def))),
+                resource: def.and_then(|def| resource(&registry.storage(def))),
                 namespace: key.namespace().to_owned(),
                 name: key.name().to_owned(),
                 outcome: outcome.into(),

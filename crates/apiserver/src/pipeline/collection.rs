@@ -76,6 +76,7 @@ impl Pipeline {
                 Err(error) => return Err(object::write_failed(&error)),
             }
         }
+        self.written(def, true, context.now).await;
         Ok(())
     }
 }

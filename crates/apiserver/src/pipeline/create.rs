@@ -152,6 +152,7 @@ impl Pipeline {
         match self.inner.store.write(write).await {
             Ok(entry) => {
                 allocated.keep();
+                self.written(storage, false, context.now).await;
                 Ok(Written { object: object::of_entry(def, entry)?, created: true })
             }
             Err(error) => {

@@ -73,7 +73,10 @@ impl Pipeline {
             }
             let Some(write) = to_write(&entry, &plan, self.author(context, "")) else { continue };
             match self.inner.store.write(write).await {
-                Ok(written) => return self.deleted(def, written, &plan),
+                Ok(written) => {
+                    self.written(def, matches!(plan, Plan::Remove(_)), context.now).await;
+                    return self.deleted(def, written, &plan);
+                }
                 Err(WriteError::PreconditionFailed { current: None }) => {
                     return Err(object::not_found(def, entry.key.name()));
                 }
@@ -135,6 +138,9 @@ pub(super) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now:
     let deleting = !meta(old, "deletionTimestamp").is_empty();
     let mut object = old.clone();
 
+    if !deleting && &*def.bucket == api::structural::definition::BUCKET {
+        crate::crd::begin_deletion(&mut object, now);
+    }
     // The grace period: only pods have one, and it can only become shorter.
     let mut grace = 0;
     let mut changed = false;
@@ -156,7 +162,9 @@ pub(super) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now:
         }
     }
 
-    if let Some(wanted) = collector_finalizers(old, options.propagation).filter(|_| rules.garbage_collected) {
+    if let Some(wanted) =
+        collector_finalizers(&object, options.propagation).filter(|_| rules.garbage_collected)
+    {
         changed = true;
         let metadata = metadata::of(&mut object);
         if wanted.is_empty() {

@@ -16,12 +16,21 @@ pub fn extract() -> Extract {
     let registry = api::registry::registry();
     let stored: HashMap<Arc<str>, Arc<ResourceDef>> =
         registry.all().iter().map(|def| (def.bucket.clone(), registry.storage(def))).collect();
+    let any = Arc::new(unknown(""));
     Arc::new(move |key: &Key, bytes: &[u8]| {
-        let def = stored.get(key.bucket().as_str()).ok_or("a bucket of no known resource")?;
+        // What is in no bucket of these is a custom resource, or was one.
+        let def = stored.get(key.bucket().as_str()).unwrap_or(&any);
         let header = object::scan(def, bytes)?;
         let terms = terms(def, &header);
         Ok(Extracted { header: Arc::new(header), terms })
     })
+}
+
+/// A resource of which nothing is known but where its objects are stored: no field of theirs is selectable.
+pub(super) fn unknown(bucket: &str) -> ResourceDef {
+    let registry = api::registry::registry();
+    let plain = registry.resource("", "v1", "configmaps").expect("config maps are built in");
+    ResourceDef { bucket: Arc::from(bucket), fields: Vec::new(), ..(*plain).clone() }
 }
 
 fn terms(def: &ResourceDef, header: &Header) -> Arc<[Term]> {

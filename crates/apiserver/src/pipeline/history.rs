@@ -103,8 +103,11 @@ impl Pipeline {
     /// The resource whose objects are in a bucket, in the version in which they are stored.
     pub(super) fn stored_in(&self, bucket: &Bucket) -> Option<Arc<ResourceDef>> {
         let registry = self.registry();
-        let def = registry.all().iter().find(|def| *def.bucket == *bucket.as_str())?;
-        Some(registry.storage(def))
+        let mut all = registry.all().iter().filter(|def| *def.bucket == *bucket.as_str());
+        let first = all.next()?;
+        // All versions of a custom resource are served by their own schema; what is stored has that of its own.
+        let stored = std::iter::once(first).chain(all).find(|def| def.is_stored()).unwrap_or(first);
+        Some(registry.storage(stored))
     }
 }
 

@@ -22,6 +22,7 @@ mod bind;
 mod collection;
 mod continue_token;
 mod create;
+mod definitions;
 mod delete;
 mod events;
 mod evict;
@@ -48,7 +49,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use api::registry::{Registry, ResourceDef};
+use api::registry::ResourceDef;
 use store::{Bucket, Entry, Snapshot, Store};
 
 pub use authorize::{Attributes, Authorizer, Decision, Granted, RoleWrite};
@@ -70,6 +71,7 @@ pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
 use crate::authn::Authenticator;
+use crate::crd::Definitions;
 use crate::kinds::Kinds;
 
 /// What a pipeline is given.
@@ -96,6 +98,7 @@ struct Inner {
     authn: Arc<Authenticator>,
     names: Arc<dyn Names>,
     kinds: Kinds,
+    definitions: Definitions,
     pods: Arc<ResourceDef>,
     buckets: Buckets,
     authors: author::Authors,
@@ -113,6 +116,7 @@ impl Pipeline {
     pub fn new(parts: Parts) -> Self {
         let Parts { store, authorizer, authn, names } = parts;
         let kinds = Kinds::rebuild(&store.snapshot());
+        let definitions = Definitions::rebuild(&store);
         let pods = api::registry::registry().resource("", "v1", "pods").expect("pods are built in");
         let buckets = Buckets {
             pods: Bucket::from("pods"),
@@ -126,6 +130,7 @@ impl Pipeline {
                 authn,
                 names,
                 kinds,
+                definitions,
                 pods,
                 buckets,
                 authors: Default::default(),
@@ -141,11 +146,6 @@ impl Pipeline {
     /// Who signs tokens and knows them.
     pub(crate) fn authenticator(&self) -> &Authenticator {
         &self.inner.authn
-    }
-
-    /// The resources that are served.
-    pub fn registry(&self) -> &'static Registry {
-        api::registry::registry()
     }
 
     /// Returns an object, or its scale.

@@ -16,7 +16,8 @@ use super::types::{Answer, Body, Object, Target};
 
 /// The stored bytes of `entry` in the version of `def`: the very same memory where that is the stored version.
 pub fn render(def: &ResourceDef, entry: &Entry) -> Bytes {
-    if def.is_stored() {
+    let is_fresh = def.custom.as_ref().is_none_or(|custom| entry.revision.0 > custom.revision);
+    if def.is_stored() && is_fresh {
         return entry.value.clone();
     }
     match serde_json::from_slice::<Value>(&entry.value) {
@@ -96,6 +97,16 @@ pub(crate) fn stored(entry: &Entry) -> Answer<Value> {
     })
 }
 
+/// The document that is stored in `entry`, as the schema of a custom resource is now.
+pub(super) fn current(def: &ResourceDef, entry: &Entry) -> Answer<Value> {
+    let mut object = stored(entry)?;
+    if def.custom.is_some() {
+        codec::from_storage(def, &mut object);
+        codec::to_storage(def, &mut object);
+    }
+    Ok(object)
+}
+
 /// Reads a small JSON or YAML document that is no resource of its own, as DeleteOptions.
 pub(super) fn decode_loose(body: &Body) -> Answer<Value> {
     let value: Value = match body.media {
@@ -143,6 +154,7 @@ pub(super) fn part_def(def: &ResourceDef, subresource: &str) -> Answer<ResourceD
         list_kind: part.kind.clone(),
         subresources: Vec::new(),
         fields: Vec::new(),
+        custom: None,
         deprecated: None,
         storage: own,
         schema,
@@ -165,11 +177,21 @@ pub(super) fn check_verb(target: &Target, verb: &str) -> Answer<()> {
             }
         },
     };
-    if has { Ok(()) } else { Err(method_not_allowed()) }
+    if has {
+        return Ok(());
+    }
+    let mut refused = method_not_allowed();
+    if verb == "create" && target.def.custom.as_ref().is_some_and(|custom| custom.terminating) {
+        refused.message = "create not permitted while CustomResourceDefinition is terminating".to_owned();
+    }
+    Err(refused)
 }
 
 /// What a user is told who uses a version that is on its way out.
 pub fn deprecation(def: &ResourceDef) -> Option<String> {
+    if let Some(custom) = &def.custom {
+        return custom.warning.clone();
+    }
     let instead = def.deprecated.as_ref()?;
     let (version, kind) = (def.api_version(), &def.kind);
     Some(format!("{version} {kind} is deprecated; use {instead} {kind}"))

@@ -182,7 +182,7 @@ fn patched(target: &Target, mut object: Value, old: &Value, validation: FieldVal
 
 /// Custom resources have no strategies to merge by.
 fn is_custom(def: &ResourceDef) -> bool {
-    api::registry::registry().resource(&def.group, &def.version, &def.plural).is_none()
+    def.custom.is_some()
 }
 
 /// A patch that cannot be applied, as the API has always said it.

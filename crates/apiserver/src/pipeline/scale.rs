@@ -6,6 +6,7 @@ use api::field::{FieldError, invalid_kind};
 use api::registry::ResourceDef;
 use api::selector::{LabelSelector, Selector};
 use api::status::Status;
+use api::structural;
 use serde_json::{Map, Value, json};
 use store::Entry;
 
@@ -20,7 +21,12 @@ use super::update::{Draft, Edit, Part};
 pub(super) fn of_entry(def: &ResourceDef, entry: &Entry) -> Answer<Object> {
     let scale_def = object::part_def(def, "scale")?;
     let stored = object::stored(entry)?;
-    let scale = of(&scale_def, &stored);
+    let paths = Paths::of(def);
+    if def.custom.is_some() && structural::scale::find(&stored, &paths.replicas).is_none_or(Value::is_null) {
+        let path = &paths.replicas;
+        return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+    }
+    let scale = of(&scale_def, &paths, &stored);
     Ok(Object {
         api_version: scale_def.api_version(),
         kind: scale_def.kind.to_string(),
@@ -30,8 +36,34 @@ pub(super) fn of_entry(def: &ResourceDef, entry: &Entry) -> Answer<Object> {
     })
 }
 
+/// Where an object has its numbers.
+struct Paths {
+    replicas: String,
+    present: String,
+    /// A text; `None` where the selector is the usual one in the spec.
+    selector: Option<String>,
+}
+
+impl Paths {
+    fn of(def: &ResourceDef) -> Self {
+        match def.custom.as_ref().and_then(|custom| custom.scale.as_ref()) {
+            Some(scale) => Self {
+                replicas: scale.spec_replicas.clone(),
+                present: scale.status_replicas.clone(),
+                selector: Some(scale.selector.clone()),
+            },
+            None => Self {
+                replicas: ".spec.replicas".to_owned(),
+                present: ".status.replicas".to_owned(),
+                selector: None,
+            },
+        }
+    }
+}
+
 /// The scale of a document in its storage version.
-fn of(scale_def: &ResourceDef, stored: &Value) -> Value {
+fn of(scale_def: &ResourceDef, paths: &Paths, stored: &Value) -> Value {
+    let number = |path: &str| structural::scale::find(stored, path).and_then(Value::as_i64);
     let mut metadata = Map::new();
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = stored["metadata"].get(field) {
@@ -39,13 +71,19 @@ fn of(scale_def: &ResourceDef, stored: &Value) -> Value {
         }
     }
     let mut spec = Map::new();
-    if let Some(replicas) = stored["spec"]["replicas"].as_i64().filter(|replicas| *replicas != 0) {
+    if let Some(replicas) = number(&paths.replicas).filter(|replicas| *replicas != 0) {
         spec.insert("replicas".to_owned(), replicas.into());
     }
     let mut status = Map::new();
-    status.insert("replicas".to_owned(), stored["status"]["replicas"].as_i64().unwrap_or(0).into());
+    status.insert("replicas".to_owned(), number(&paths.present).unwrap_or(0).into());
     if scale_def.group == "autoscaling" {
-        let selector = selector(&stored["spec"]["selector"]);
+        let selector = match &paths.selector {
+            Some(path) => {
+                let found = structural::scale::find(stored, path).and_then(Value::as_str);
+                found.unwrap_or_default().to_owned()
+            }
+            None => selector(&stored["spec"]["selector"]),
+        };
         if !selector.is_empty() {
             status.insert("selector".to_owned(), selector.into());
         }
@@ -111,7 +149,7 @@ impl Pipeline {
         let scale_def = object::part_def(&target.def, "scale")?;
         let validation = options.field_validation.unwrap_or_default();
         self.scale_to(context, target, options, &scale_def, |old| {
-            let before = of(&scale_def, old);
+            let before = of(&scale_def, &Paths::of(&target.def), old);
             let mut scale = before.clone();
             patch.apply(&scale_def, &mut scale)?;
             codec::check(&scale_def, &mut scale, validation)?;
@@ -138,6 +176,7 @@ impl Pipeline {
         F: FnMut(&Value) -> Answer<(Value, Expected)>,
     {
         let edit = Edit { context, target, options, part: Part::Main };
+        let paths = Paths::of(&target.def);
         let written = self
             .edit(&edit, |old| {
                 let (scale, expected) = wanted(old)?;
@@ -153,12 +192,15 @@ impl Pipeline {
                     ));
                 }
                 let mut object = old.clone();
-                object["spec"]["replicas"] = replicas.into();
+                if !structural::scale::set(&mut object, &paths.replicas, replicas.into()) {
+                    let why = format!("{} is no place for a number", paths.replicas);
+                    return Err(Status::bad_request(why));
+                }
                 Ok(Draft { object, expected, warnings: Vec::new(), applied: false })
             })
             .await?;
         let stored: Value = serde_json::from_slice(&written.object.bytes).map_err(Status::internal)?;
-        let mut scale = object::of_value(&of(scale_def, &stored));
+        let mut scale = object::of_value(&of(scale_def, &paths, &stored));
         scale.warnings = written.object.warnings;
         Ok(Written { object: scale, created: false })
     }

@@ -73,7 +73,14 @@ impl Selection {
         if self.name.as_deref().is_some_and(|name| name != entry.key.name()) {
             return false;
         }
-        let header = object::header(entry);
+        let scanned;
+        let header = if self.def.custom.is_some() && !self.fields.is_empty() {
+            // The store does not know the fields of custom resources: they come and go with their definitions.
+            scanned = api::object::scan(&self.def, &entry.value).unwrap_or_default();
+            &scanned
+        } else {
+            object::header(entry)
+        };
         (self.labels.is_empty() || self.labels.matches_with(|key| header.labels.get(key)))
             && (self.fields.is_empty()
                 || self.fields.matches(|field| match field {

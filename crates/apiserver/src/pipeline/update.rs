@@ -135,7 +135,7 @@ impl Pipeline {
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let entry = self.existing(&snapshot, edit.target)?;
-            let old = object::stored(&entry)?;
+            let old = object::current(def, &entry)?;
             let draft = change(&old)?;
             let unconditional = draft.expected.resource_version.is_empty();
             match self.apply(edit, &entry, &old, draft).await? {
@@ -238,6 +238,7 @@ impl Pipeline {
                 if gone {
                     self.inner.kinds.release(storage, &new);
                 }
+                self.written(storage, gone, edit.context.now).await;
                 Ok(Some(entry))
             }
             Err(error) => {

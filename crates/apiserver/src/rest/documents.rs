@@ -45,7 +45,7 @@ pub(super) fn version(head: &Parts) -> Response<Body> {
 
 /// Answers with a document; the user may see it.
 pub(super) async fn answer(call: &Call<'_>, route: &Route) -> Answered {
-    let discovery = &call.app.discovery;
+    let discovery = call.app.discovery.of(&call.app.pipeline.registry());
     match route {
         Route::Root => Ok(paths(call)),
         Route::Metrics => from_endpoints(call.app, "/metrics", None),

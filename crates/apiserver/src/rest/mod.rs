@@ -226,10 +226,13 @@ async fn resource(
     streams: &mut bool,
 ) -> Answered {
     let registry = call.app.pipeline.registry();
-    if call.app.discovery.resources(&path.group, &path.version).is_none() {
-        return Err(Refusal::NoSuchPath);
-    }
-    let def = registry.resource(&path.group, &path.version, &path.resource).ok_or_else(not_found)?;
+    let Some(def) = registry.resource(&path.group, &path.version, &path.resource) else {
+        // Of a group of custom resources only, what is no resource is no path either.
+        return Err(match registry.serves(&path.group, &path.version) {
+            Some(true) => not_found().into(),
+            Some(false) | None => Refusal::NoSuchPath,
+        });
+    };
     let target = target(&def, &path)?;
     let verb = verb(&call, &def, &path, &target)?;
     *labels = Labels {

@@ -45,7 +45,7 @@ pub(super) async fn v3_part(call: &Call<'_>, path: &str) -> Answered {
         return Err(Refusal::NoSuchPath);
     }
     let known = call.query.get("hash");
-    let present = fingerprint(registry, &version);
+    let present = fingerprint(&registry, &version);
     if !known.is_empty() && known != present {
         return Ok(moved(&format!("/openapi/v3/{path}?hash={present}")));
     }
@@ -69,7 +69,7 @@ async fn document(
     content_type: &'static str,
     cache: &'static str,
 ) -> Answered {
-    let found = call.app.openapi.document(call.app.pipeline.registry(), which).await;
+    let found = call.app.openapi.document(&call.app.pipeline.registry(), which).await;
     let found = found.ok_or(Refusal::NoSuchPath)?;
     let mut response = if answer::is_known(call.head, &found.etag) {
         answer::not_modified()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use component::{Context, Endpoints, SharedClock, Shutdown};
 
-use crate::discovery::Discovery;
+use crate::discovery::Documents;
 use crate::grpc::Services;
 use crate::logs::Kubelets;
 use crate::metrics::Requests;
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) endpoints: Endpoints,
     pub(crate) requests: Requests,
-    pub(crate) discovery: Discovery,
+    pub(crate) discovery: Documents,
     pub(crate) openapi: OpenApi,
     pub(crate) kubelets: Arc<Kubelets>,
     pub(crate) services: Services,
@@ -58,7 +58,7 @@ impl App {
         let kubelets = Arc::new(kubelets);
         let services = Services::new(&pipeline, authority, encryption, &kubelets, &context);
         Self(Arc::new(Shared {
-            discovery: Discovery::new(pipeline.registry(), address),
+            discovery: Documents::new(&pipeline.registry(), address),
             openapi: OpenApi::default(),
             requests: context.metrics.register(|registry| Requests::register(registry, pipeline.store())),
             endpoints: Endpoints { health: context.health, metrics: context.metrics },

@@ -139,6 +139,7 @@ impl Server {
         });
         let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
         bootstrap.run(&pipeline).await.map_err(StartError::Bootstrap)?;
+        pipeline.settle_definitions(now).await;
         listening.ok();
 
         let account_secrets = authn::secrets::Tokens {
@@ -291,6 +292,7 @@ fn maintain(pipeline: &Pipeline, bootstrap: Bootstrap, context: &Context) {
                 Ok(count) => info!(count, "expired events"),
                 Err(status) => warn!(error = %ErrorChain(&status), "expire events"),
             }
+            pipeline.settle_definitions(clock.now()).await;
             let bootstrap = Bootstrap { now: clock.now(), ..bootstrap };
             if let Err(status) = bootstrap.announce(&pipeline).await {
                 warn!(error = %ErrorChain(&status), "announce the API's address");

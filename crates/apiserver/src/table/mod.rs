@@ -12,6 +12,7 @@ mod autoscaling;
 mod batch;
 mod cell;
 mod config;
+mod custom;
 mod devices;
 mod event;
 mod flow;
@@ -141,13 +142,24 @@ fn printer(def: &ResourceDef) -> &'static Printer {
     }
 }
 
-/// The columns of a resource.
-pub(crate) fn columns(def: &ResourceDef) -> &'static [Column] {
+/// The columns of a built-in resource.
+fn columns(def: &ResourceDef) -> &'static [Column] {
     printer(def).columns
+}
+
+/// The columns of a resource as a table has them.
+pub(crate) fn definitions(def: &ResourceDef) -> String {
+    match &def.custom {
+        Some(custom) => custom::columns(custom).to_string(),
+        None => serde_json::to_string(columns(def)).unwrap_or_default(),
+    }
 }
 
 /// The row of an object, a document in the storage version.
 pub(crate) fn row(def: &ResourceDef, object: &Value, now: Timestamp) -> Row {
+    if let Some(own) = &def.custom {
+        return Row { cells: custom::cells(own, object, now), conditions: None };
+    }
     let conditions = if &*def.bucket == "pods" { pod::conditions(object) } else { None };
     Row { cells: (printer(def).cells)(object, now), conditions }
 }
