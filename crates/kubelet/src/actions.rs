@@ -10,8 +10,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use crate::container::resources::limits;
 use crate::pod::{Container, Pod, RestartPolicy};
-use crate::runtime::{ContainerRecord, ContainerState, RuntimePod, SandboxState};
+use crate::runtime::{ContainerRecord, ContainerState, Resources, RuntimePod, SandboxState};
 
 /// The first wait before a container is started again.
 pub const BACKOFF_INITIAL: Duration = Duration::from_secs(10);
@@ -69,6 +70,8 @@ pub struct Observed<'a> {
 pub struct PodActions {
     /// Containers to end, with their grace period; what follows from their end is planned when it is seen.
     pub kill: Vec<KillContainer>,
+    /// Running containers whose resources are to be others.
+    pub resize: Vec<ResizeContainer>,
     /// The sandbox has gone while containers were left: they are all in `kill`.
     pub sandbox_changed: bool,
     /// Containers whose logs are no longer of use.
@@ -103,6 +106,17 @@ pub struct KillContainer {
     pub reason: KillReason,
 }
 
+/// A container that is given other resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResizeContainer {
+    /// Of the runtime.
+    pub id: String,
+    /// In the spec.
+    pub name: String,
+    /// What it is to have.
+    pub resources: Resources,
+}
+
 /// Why a container is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KillReason {
@@ -112,6 +126,8 @@ pub enum KillReason {
     Startup,
     /// Its spec is another one now.
     DefinitionChanged,
+    /// It is given other resources, and wants to begin anew with them.
+    Resized,
     /// Its sandbox has ended.
     SandboxChanged,
     /// The pod is to end, or has.
@@ -400,6 +416,13 @@ impl Planner<'_> {
             KillReason::Startup
         } else if container.liveness_probe.is_some() && probe.alive == Some(false) {
             KillReason::Liveness
+        } else if let Some(wanted) = resized(container, record) {
+            if !restarts_when_resized(container, record, wanted) {
+                let (id, name) = (record.id.clone(), record.name.clone());
+                self.actions.resize.push(ResizeContainer { id, name, resources: wanted });
+                return false;
+            }
+            KillReason::Resized
         } else {
             return false;
         };
@@ -456,6 +479,24 @@ impl Planner<'_> {
             }
         }
     }
+}
+
+/// What a running container is to have, where that is not what it has.
+fn resized(container: &Container, record: &ContainerRecord) -> Option<Resources> {
+    let wanted = limits(container);
+    record.resources.is_some_and(|has| has != wanted).then_some(wanted)
+}
+
+/// Whether a container wants to begin anew when this changes.
+fn restarts_when_resized(container: &Container, record: &ContainerRecord, wanted: Resources) -> bool {
+    let has = record.resources.unwrap_or(wanted);
+    container.resize_policy.iter().filter(|policy| policy.restart_policy == "RestartContainer").any(
+        |policy| match policy.resource_name.as_str() {
+            "cpu" => (has.cpu_shares, has.cpu_quota) != (wanted.cpu_shares, wanted.cpu_quota),
+            "memory" => has.memory != wanted.memory,
+            _ => false,
+        },
+    )
 }
 
 /// The restart count of a container that has vanished from the runtime: one more than was reported for it.

@@ -132,10 +132,44 @@ fn sysctls(input: &Admission<'_>) -> Result<(), Rejection> {
 }
 
 fn resources(input: &Admission<'_>) -> Result<(), Rejection> {
-    let used: Vec<ResourceList> = input.others.iter().map(|other| pod_requests(&other.spec)).collect();
-    let mut wanted = pod_requests(&input.pod.spec);
+    match shortage(input.pod, input.others, input.allocatable) {
+        Some((name, message, _)) => reject(format!("OutOf{name}"), message),
+        None => Ok(()),
+    }
+}
+
+/// Whether a pod that runs may have what it wants now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Room {
+    /// It may.
+    Enough,
+    /// Others have it.
+    NotNow(String),
+    /// The node is too small.
+    Never(String),
+}
+
+/// Looks for room for a pod that wants other resources than it was given. Pure.
+pub fn room(pod: &Pod, others: &[Arc<Pod>], allocatable: &ResourceList) -> Room {
+    match shortage(pod, others, allocatable) {
+        None => Room::Enough,
+        Some((name, _, (requested, capacity))) if requested > capacity => Room::Never(format!(
+            "Node didn't have enough capacity: {name}, requested: {requested}, capacity: {capacity}"
+        )),
+        Some((_, message, _)) => Room::NotNow(message),
+    }
+}
+
+/// The first resource that a pod cannot have, what there is to say about it, and how much was requested and is there.
+fn shortage(
+    pod: &Pod,
+    others: &[Arc<Pod>],
+    allocatable: &ResourceList,
+) -> Option<(String, String, (i64, i64))> {
+    let used: Vec<ResourceList> = others.iter().map(|other| pod_requests(&other.spec)).collect();
+    let mut wanted = pod_requests(&pod.spec);
     wanted.insert("pods".to_owned(), api::quantity::Quantity::new(1));
-    for (name, capacity) in input.allocatable {
+    for (name, capacity) in allocatable {
         let units = |amount: &api::quantity::Quantity| {
             if name == "cpu" { amount.milli_value() } else { amount.value() }
         };
@@ -147,15 +181,13 @@ fn resources(input: &Admission<'_>) -> Result<(), Rejection> {
         };
         let capacity = units(capacity);
         if requested > 0 && used.saturating_add(requested) > capacity {
-            return reject(
-                format!("OutOf{name}"),
-                format!(
-                    "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
-                ),
+            let message = format!(
+                "Node didn't have enough resource: {name}, requested: {requested}, used: {used}, capacity: {capacity}"
             );
+            return Some((name.clone(), message, (requested, capacity)));
         }
     }
-    Ok(())
+    None
 }
 
 fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use crate::actions::{Observed, is_started, restart_at, restart_delay, should_restart, spec_hash};
 use crate::pod::{
-    Container, ContainerState, ContainerStatus, Ip, Pod, PodCondition, PodPhase, PodStatus, RestartPolicy,
-    Running, Terminated, qos_class,
+    Container, ContainerState, ContainerStatus, Ip, Pod, PodCondition, PodPhase, PodStatus,
+    ResourceRequirements, RestartPolicy, Running, Terminated, qos_class,
 };
 use crate::runtime::{ContainerRecord, ContainerState as RuntimeState, SandboxState};
 use crate::workers::Failure;
@@ -39,6 +39,24 @@ pub mod reasons {
     pub const RUN_CONTAINER_ERROR: &str = "RunContainerError";
 }
 
+/// A change of a pod's resources that is not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResizeCondition {
+    /// [`Self::PENDING`] or [`Self::IN_PROGRESS`].
+    pub r#type: &'static str,
+    /// `Deferred`, `Infeasible` or `Error`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+}
+
+impl ResizeCondition {
+    /// The node has no room for it.
+    pub const PENDING: &'static str = "PodResizePending";
+    /// It was granted, and the runtime has not done it.
+    pub const IN_PROGRESS: &'static str = "PodResizeInProgress";
+}
+
 /// What a status says beside the observed state.
 #[derive(Clone, Default)]
 pub struct StatusInput<'a> {
@@ -48,6 +66,8 @@ pub struct StatusInput<'a> {
     pub ending: bool,
     /// It was ended by the kubelet for a reason (a deadline): phase Failed.
     pub failure: Option<&'a Failure>,
+    /// How far a change of resources has come.
+    pub resize: &'a [ResizeCondition],
     /// Container id to the text it left.
     pub termination_messages: Option<&'a HashMap<String, String>>,
 }
@@ -100,6 +120,7 @@ pub fn compute_status(observed: &Observed<'_>, input: &StatusInput<'_>) -> PodSt
     };
     let sandbox_ready = sandbox.is_some_and(|sandbox| pod.spec.host_network || !sandbox.ips.is_empty());
     status.conditions = conditions(pod, &status, sandbox_ready, now);
+    resize(pod, &mut status, input.resize, now);
     if let Some(failure) = input.failure.filter(|failure| failure.disrupted) {
         disrupted(&mut status, failure, now);
     }
@@ -165,6 +186,10 @@ fn container_status(
         }
         return status;
     };
+    if role != Role::Ephemeral && container.resources != ResourceRequirements::default() {
+        status.allocated_resources.clone_from(&container.resources.requests);
+        status.resources = Some(container.resources.clone());
+    }
     if !record.image.is_empty() {
         status.image.clone_from(&record.image);
     }
@@ -381,6 +406,24 @@ fn conditions(pod: &Pod, status: &PodStatus, sandbox_ready: bool, now: Timestamp
     let others: Vec<PodCondition> = others.cloned().collect();
     conditions.extend(others);
     conditions
+}
+
+/// Says how far a change of resources has come, and nothing once it is done.
+fn resize(pod: &Pod, status: &mut PodStatus, resize: &[ResizeCondition], now: Timestamp) {
+    let ours = [ResizeCondition::PENDING, ResizeCondition::IN_PROGRESS];
+    status.conditions.retain(|condition| !ours.contains(&condition.r#type.as_str()));
+    for condition in resize {
+        let before = pod.status.conditions.iter().find(|before| before.r#type == condition.r#type);
+        status.conditions.push(PodCondition {
+            r#type: condition.r#type.to_owned(),
+            observed_generation: status.observed_generation,
+            status: TRUE.to_owned(),
+            last_probe_time: None,
+            last_transition_time: before.and_then(|before| before.last_transition_time).or(Some(Time(now))),
+            reason: condition.reason.to_owned(),
+            message: condition.message.clone(),
+        });
+    }
 }
 
 /// Says that the pod had to make room.

@@ -95,6 +95,7 @@ impl World {
                 exit_code: code,
                 oom_killed: false,
                 start_error: None,
+                resources: None,
                 termination_message: None,
             },
         );

@@ -141,7 +141,6 @@ pub fn container_config(
     let variables = Variables::new(&input.env);
     let expand = |list: &[String]| list.iter().map(|text| variables.expand(text)).collect();
     let (command, args) = (expand(&container.command), expand(&container.args));
-    let (cpu_shares, cpu_quota, memory) = resources::limits(container);
     let seccomp = match security.seccomp_profile.or(pod_security.seccomp_profile) {
         Some(profile) if profile.r#type == "RuntimeDefault" => Seccomp::RuntimeDefault,
         Some(profile) if profile.r#type == "Localhost" => {
@@ -189,9 +188,7 @@ pub fn container_config(
         stop_signal: container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.stop_signal.clone()),
         capabilities_add: capabilities.add,
         capabilities_drop: capabilities.drop,
-        cpu_shares,
-        cpu_quota,
-        memory,
+        resources: resources::limits(container),
         oom_score_adj: resources::oom_score_adj(pod, container, input.node_memory),
         pid: if pod.spec.host_pid {
             PidNamespace::Node

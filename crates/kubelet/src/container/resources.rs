@@ -3,6 +3,7 @@
 use api::quantity::Quantity;
 
 use crate::pod::{Container, Pod, PodSpec, QosClass, ResourceList, qos_class};
+use crate::runtime::Resources;
 
 /// The weight of one core.
 const SHARES_PER_CPU: i64 = 1024;
@@ -23,14 +24,14 @@ pub fn cpu_quota(milli: i64) -> i64 {
     (milli * QUOTA_PERIOD / 1000).max(MIN_QUOTA)
 }
 
-/// The weight and quota of a container: `(cpu_shares, cpu_quota, memory)`.
-pub fn limits(container: &Container) -> (Option<i64>, Option<i64>, Option<i64>) {
+/// What a container is given.
+pub fn limits(container: &Container) -> Resources {
     let resources = &container.resources;
     let positive = |amount: i64| Some(amount).filter(|amount| *amount > 0);
     let limit = resources.limits.get("cpu").and_then(|cpu| positive(cpu.milli_value()));
     let request = resources.requests.get("cpu").map(|cpu| cpu.milli_value()).or(limit);
     let memory = resources.limits.get("memory").and_then(|memory| positive(memory.value()));
-    (Some(cpu_shares(request.unwrap_or(0))), limit.map(cpu_quota), memory)
+    Resources { cpu_shares: Some(cpu_shares(request.unwrap_or(0))), cpu_quota: limit.map(cpu_quota), memory }
 }
 
 /// Who goes first when the node has no memory left: pods without requests, then those that ask for little.

@@ -159,6 +159,7 @@ projection! {
         env_from: Vec<EnvFromSource>,
         env: Vec<EnvVar>,
         resources: ResourceRequirements,
+        resize_policy: Vec<ResizePolicy>,
         restart_policy: Option<RestartPolicy>,
         volume_mounts: Vec<VolumeMount>,
         liveness_probe: Option<Probe>,
@@ -195,7 +196,14 @@ projection! {
     /// `v1.ConfigMapKeySelector` and `v1.SecretKeySelector`.
     KeyRef { name: String, key: String, optional: Option<bool>, }
     /// `v1.ResourceRequirements`.
-    ResourceRequirements { limits: ResourceList, requests: ResourceList, }
+    ResourceRequirements {
+        #[serde(skip_serializing_if = "ResourceList::is_empty")]
+        limits: ResourceList,
+        #[serde(skip_serializing_if = "ResourceList::is_empty")]
+        requests: ResourceList,
+    }
+    /// `v1.ContainerResizePolicy`.
+    ResizePolicy { resource_name: String, restart_policy: String, }
     /// `v1.VolumeMount`.
     VolumeMount {
         name: String,

@@ -3,6 +3,8 @@
 use api::time::Time;
 use serde::{Deserialize, Serialize};
 
+use super::{ResourceList, ResourceRequirements};
+
 /// Where a pod is in its life.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PodPhase {
@@ -122,6 +124,12 @@ pub struct ContainerStatus {
     /// Whether it passes its startup probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started: Option<bool>,
+    /// What it was promised.
+    #[serde(skip_serializing_if = "ResourceList::is_empty")]
+    pub allocated_resources: ResourceList,
+    /// What it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
 }
 
 /// `v1.ContainerState`: at most one of them.

@@ -124,6 +124,17 @@ pub struct SandboxRecord {
     pub grace_seconds: i64,
 }
 
+/// What of cpu and memory a container is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Relative weight.
+    pub cpu_shares: Option<i64>,
+    /// Microseconds per 100 ms.
+    pub cpu_quota: Option<i64>,
+    /// Bytes.
+    pub memory: Option<i64>,
+}
+
 /// What a container does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerState {
@@ -170,6 +181,8 @@ pub struct ContainerRecord {
     pub start_error: Option<String>,
     /// Where on the node its termination message is.
     pub termination_message: Option<PathBuf>,
+    /// What it is given now, where the runtime knows.
+    pub resources: Option<Resources>,
 }
 
 /// A TCP or UDP port of the node that leads to the pod.
@@ -308,12 +321,8 @@ pub struct ContainerConfig {
     pub capabilities_add: Vec<String>,
     /// Capabilities to take away.
     pub capabilities_drop: Vec<String>,
-    /// Relative weight.
-    pub cpu_shares: Option<i64>,
-    /// Microseconds per 100 ms.
-    pub cpu_quota: Option<i64>,
-    /// Bytes.
-    pub memory: Option<i64>,
+    /// Of cpu and memory.
+    pub resources: Resources,
     /// Who goes first when the node has no memory left.
     pub oom_score_adj: i64,
     /// Which processes it sees.
@@ -451,6 +460,10 @@ pub trait Runtime: Send + Sync + 'static {
     -> Answer<'a, String>;
     /// Starts it.
     fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
+    /// Gives a running container other resources.
+    fn update_container<'a>(&'a self, _id: &'a str, _resources: Resources) -> Answer<'a, ()> {
+        Box::pin(async { Err(RuntimeError::Failed("this runtime resizes nothing".to_owned())) })
+    }
     /// Sends a signal.
     fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()>;
     /// Removes it, running or not.

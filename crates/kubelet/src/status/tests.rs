@@ -43,6 +43,7 @@ fn record(name: &str, state: RuntimeState, code: i32) -> ContainerRecord {
         exit_code: code,
         oom_killed: false,
         start_error: None,
+        resources: None,
         termination_message: None,
     }
 }

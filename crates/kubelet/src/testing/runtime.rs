@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 use crate::runtime::image::{Reference, RegistryConfig};
 use crate::runtime::{
     Answer, ContainerConfig, ContainerRecord, ContainerState, ContainerUsage, ExecOutput, Image, ImagePull,
-    LogOptions, NodeImage, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig,
-    SandboxRecord, SandboxState, Signal,
+    LogOptions, NodeImage, Resources, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion,
+    SandboxConfig, SandboxRecord, SandboxState, Signal,
 };
 
 /// How a container lives.
@@ -226,6 +226,7 @@ impl FakeRuntime {
             oom_killed: false,
             start_error: None,
             termination_message: config.termination_message.clone(),
+            resources: Some(config.resources),
         };
         let pod = state.pods.entry(config.pod_uid.clone()).or_default();
         pod.containers.retain(|old| old.name != config.name || old.restart_count != config.restart_count);
@@ -352,6 +353,18 @@ impl Runtime for FakeRuntime {
 
     fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         Box::pin(self.begin(id))
+    }
+
+    fn update_container<'a>(&'a self, id: &'a str, resources: Resources) -> Answer<'a, ()> {
+        let mut state = self.shared.state.lock();
+        let found = state.container(id).map(|(uid, record)| {
+            record.resources = Some(resources);
+            (uid, record.name.clone())
+        });
+        now(found.map(|(uid, name)| {
+            state.calls.push(format!("update {name}"));
+            state.changed(&uid);
+        }))
     }
 
     fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()> {

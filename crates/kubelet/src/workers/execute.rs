@@ -16,7 +16,7 @@ use crate::container::env::{EnvInput, Variables, environment};
 use crate::container::{References, container_config, sandbox_config};
 use crate::pod::{Container, Pod};
 use crate::runtime::{ContainerState, Image, Mount, RuntimeError, RuntimePod, SandboxRecord, SandboxState};
-use crate::status::reasons;
+use crate::status::{ResizeCondition, reasons};
 use crate::volumes::{self, Paths};
 
 /// How long a container that could not be made waits for its next try.
@@ -43,6 +43,7 @@ impl Shared {
         for kill in &actions.kill {
             self.kill(state, Some(pod), runtime, kill);
         }
+        self.resize(state, pod, actions).await?;
         let held = &self.dependencies.runtime;
         for id in &actions.remove_containers {
             held.remove_container(id).await?;
@@ -80,6 +81,28 @@ impl Shared {
         for start in &actions.start {
             if let Some(container) = find(pod, &start.name) {
                 self.start(state, pod, &ground, container, start).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the kernel of what containers are given now.
+    async fn resize(&self, state: &mut PodState, pod: &Pod, actions: &PodActions) -> Result<(), SyncError> {
+        for resize in &actions.resize {
+            match self.dependencies.runtime.update_container(&resize.id, resize.resources).await {
+                Ok(()) => {
+                    state.resize.retain(|condition| condition.r#type != ResizeCondition::IN_PROGRESS);
+                    info!(pod = %pod.key(), container = %resize.name, "resized container");
+                }
+                Err(error) if error.is_down() => return Err(error.into()),
+                Err(error) => {
+                    state.resize.retain(|condition| condition.r#type != ResizeCondition::IN_PROGRESS);
+                    state.resize.push(ResizeCondition {
+                        r#type: ResizeCondition::IN_PROGRESS,
+                        reason: "Error",
+                        message: error.to_string(),
+                    });
+                }
             }
         }
         Ok(())

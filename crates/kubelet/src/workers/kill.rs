@@ -46,7 +46,10 @@ impl Shared {
         let probe_grace = match kill.reason {
             KillReason::Liveness => container.and_then(|c| c.liveness_probe.as_ref()),
             KillReason::Startup => container.and_then(|c| c.startup_probe.as_ref()),
-            KillReason::DefinitionChanged | KillReason::SandboxChanged | KillReason::PodEnded => None,
+            KillReason::DefinitionChanged
+            | KillReason::Resized
+            | KillReason::SandboxChanged
+            | KillReason::PodEnded => None,
         }
         .and_then(|probe| probe.termination_grace_period_seconds);
         let of_sandbox = runtime.sandboxes.first().map_or(30, |sandbox| sandbox.grace_seconds);
@@ -107,6 +110,7 @@ fn message(kill: &KillContainer) -> String {
         KillReason::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
         KillReason::Startup => format!("Container {name} failed startup probe, will be restarted"),
         KillReason::DefinitionChanged => format!("Container {name} definition changed, will be restarted"),
+        KillReason::Resized => format!("Container {name} resize requires restart"),
         KillReason::SandboxChanged | KillReason::PodEnded => format!("Stopping container {name}"),
     }
 }

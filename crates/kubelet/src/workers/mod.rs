@@ -27,6 +27,7 @@ use crate::pressure::images::Ledger;
 use crate::probe::{Kind, Listener, Prober, Watched};
 use crate::runtime::image::RegistryConfig;
 use crate::runtime::{Runtime, RuntimeError, RuntimePod};
+use crate::status::ResizeCondition;
 use crate::volumes::{PodFolder, VolumeError, tear_down};
 
 mod admit;
@@ -37,6 +38,7 @@ mod images;
 mod kill;
 mod messages;
 mod report;
+mod resize;
 mod sync;
 mod volumes;
 
@@ -169,6 +171,10 @@ struct PodState {
     /// Why the kubelet itself ended the pod: reason and message.
     failure: Option<Failure>,
     volumes: volumes::VolumeState,
+    /// What the containers were given, once that is known.
+    allocated: Option<resize::Allocated>,
+    /// How far a change of that has come.
+    resize: Vec<ResizeCondition>,
 }
 
 impl Workers {

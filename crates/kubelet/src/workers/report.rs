@@ -42,6 +42,7 @@ impl Shared {
             ending,
             failure: state.failure.as_ref(),
             termination_messages: Some(&state.last_words),
+            resize: &state.resize,
         };
         let status = as_sent(&compute_status(&observed, &input));
         let known = state.sent.as_ref().unwrap_or(&pod.status);

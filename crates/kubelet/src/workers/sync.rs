@@ -112,6 +112,7 @@ impl Shared {
             }
             return Ok(None);
         }
+        let pod = &self.allocate(state, pod);
         self.collect_pulls(state, pod);
         let probes = self.prober.states(runtime.containers.iter().map(|record| record.id.as_str()));
         let observed = Observed { pod, runtime: &runtime, probes: &probes, problems: &state.problems, now };

@@ -19,6 +19,7 @@ use crate::testing::{FakeControlPlane, FakeRuntime, Life, Script, TokioClock};
 
 mod debug;
 mod pressure;
+mod resize;
 
 /// Longer than anything here takes; the time is not real.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);

@@ -1,13 +1,13 @@
 //! Containers of pods: from our configuration to Docker's.
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, Mount as DockerMount, MountBindOptions,
-    MountBindOptionsPropagationEnum, MountType,
+    ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, Mount as DockerMount,
+    MountBindOptions, MountBindOptionsPropagationEnum, MountType,
 };
 
 use super::sandbox::log_config;
-use super::{DockerConfig, DockerRuntime, labels};
-use crate::runtime::{ContainerConfig, Mount, PidNamespace, RuntimeError, Seccomp};
+use super::{DockerConfig, DockerRuntime, failed, labels};
+use crate::runtime::{ContainerConfig, Mount, PidNamespace, Resources, RuntimeError, Seccomp};
 
 /// The period that `cpu_quota` refers to.
 const CPU_PERIOD: i64 = 100_000;
@@ -33,6 +33,22 @@ impl DockerRuntime {
             }
             result => result,
         }
+    }
+}
+
+impl DockerRuntime {
+    pub(super) async fn give(&self, id: &str, resources: Resources) -> Result<(), RuntimeError> {
+        let docker = self.docker().await?;
+        let body = ContainerUpdateBody {
+            cpu_shares: resources.cpu_shares,
+            cpu_period: resources.cpu_quota.map(|_| CPU_PERIOD),
+            // What is not set would stay: no quota is -1.
+            cpu_quota: Some(resources.cpu_quota.unwrap_or(-1)),
+            memory: resources.memory,
+            memory_swap: resources.memory,
+            ..ContainerUpdateBody::default()
+        };
+        docker.update_container(id, body).await.map_err(failed)
     }
 }
 
@@ -71,12 +87,12 @@ fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> Co
         cap_add: some(&config.capabilities_add),
         cap_drop: some(&config.capabilities_drop),
         group_add: some(&groups),
-        cpu_shares: config.cpu_shares,
-        cpu_period: config.cpu_quota.map(|_| CPU_PERIOD),
-        cpu_quota: config.cpu_quota,
-        memory: config.memory,
+        cpu_shares: config.resources.cpu_shares,
+        cpu_period: config.resources.cpu_quota.map(|_| CPU_PERIOD),
+        cpu_quota: config.resources.cpu_quota,
+        memory: config.resources.memory,
         // As much as memory: no swap.
-        memory_swap: config.memory,
+        memory_swap: config.resources.memory,
         oom_score_adj: Some(config.oom_score_adj),
         log_config: Some(log_config(&docker.logs)),
         ..HostConfig::default()

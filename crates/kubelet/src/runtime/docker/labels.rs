@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use crate::cni::Network;
 use crate::runtime::{
-    ContainerConfig, ContainerRecord, ContainerState, SandboxConfig, SandboxRecord, SandboxState,
+    ContainerConfig, ContainerRecord, ContainerState, Resources, SandboxConfig, SandboxRecord, SandboxState,
 };
 
 pub(super) const POD_NAME: &str = "io.kubernetes.pod.name";
@@ -140,6 +140,14 @@ pub(super) fn container_record(inspect: &ContainerInspectResponse) -> ContainerR
         oom_killed: state.oom_killed.unwrap_or_default(),
         start_error,
         termination_message: (!message.is_empty()).then(|| PathBuf::from(message)),
+        resources: inspect.host_config.as_ref().map(|config| {
+            let given = |amount: Option<i64>| amount.filter(|amount| *amount > 0);
+            Resources {
+                cpu_shares: given(config.cpu_shares),
+                cpu_quota: given(config.cpu_quota),
+                memory: given(config.memory),
+            }
+        }),
     }
 }
 

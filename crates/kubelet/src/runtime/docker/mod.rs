@@ -21,8 +21,8 @@ use parking_lot::Mutex;
 use super::image::RegistryConfig;
 use super::{
     Answer, ContainerConfig, ContainerUsage, ExecOutput, Image, ImagePull, LogOptions, NodeImage, Port,
-    Process, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig, SandboxRecord,
-    Signal, StreamOptions,
+    Process, Resources, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig,
+    SandboxRecord, Signal, StreamOptions,
 };
 use crate::cni::{self, Network};
 use crate::config::LogLimits;
@@ -272,6 +272,10 @@ impl Runtime for DockerRuntime {
 
     fn start_container<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
         Box::pin(async move { self.docker().await?.start_container(id, None).await.map_err(failed) })
+    }
+
+    fn update_container<'a>(&'a self, id: &'a str, resources: Resources) -> Answer<'a, ()> {
+        Box::pin(self.give(id, resources))
     }
 
     fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()> {
