@@ -14,6 +14,7 @@ mod run;
 pub mod schedule;
 pub mod snapshot;
 pub mod state;
+pub mod storage;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use api::meta::{Condition, ObjectMeta};
 use api::quantity::Quantity;
@@ -25,6 +25,19 @@ pub struct Pod {
 client::resource!(Pod, "", "v1", "pods", "Pod", namespaced);
 
 impl Pod {
+    /// The names of the claims that its volumes lead to.
+    pub fn claims(&self) -> impl Iterator<Item = String> {
+        self.claims_by_kind().map(|(name, _)| name)
+    }
+
+    /// The same, and whether each is the pod's own.
+    pub fn claims_by_kind(&self) -> impl Iterator<Item = (String, bool)> {
+        self.spec.volumes.iter().map(|volume| match &volume.persistent_volume_claim {
+            Some(claim) => (claim.claim_name.clone(), false),
+            None => (format!("{}-{}", self.metadata.name, volume.name), true),
+        })
+    }
+
     /// Whether the pod has run to its end and holds nothing any more.
     pub fn is_terminal(&self) -> bool {
         matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
@@ -61,7 +74,41 @@ pub struct PodSpec {
     pub scheduling_gates: Vec<SchedulingGate>,
     /// How evenly pods are to be spread.
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// Its volumes; only those that lead to a claim are kept.
+    #[serde(deserialize_with = "with_claims")]
+    pub volumes: Vec<PodVolume>,
 }
+
+fn with_claims<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PodVolume>, D::Error> {
+    let all = Option::<Vec<PodVolume>>::deserialize(deserializer)?.unwrap_or_default();
+    let leads = |volume: &PodVolume| volume.persistent_volume_claim.is_some() || volume.ephemeral.is_some();
+    Ok(all.into_iter().filter(leads).collect())
+}
+
+/// `v1/Volume`, as far as it leads to a claim.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodVolume {
+    /// Its name in the pod.
+    pub name: String,
+    /// The claim that it leads to.
+    pub persistent_volume_claim: Option<ClaimSource>,
+    /// A claim of the pod's own.
+    pub ephemeral: Option<EphemeralSource>,
+}
+
+/// `v1/PersistentVolumeClaimVolumeSource`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimSource {
+    /// The claim.
+    pub claim_name: String,
+}
+
+/// `v1/EphemeralVolumeSource`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EphemeralSource {}
 
 /// `v1/Container`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -12,6 +12,8 @@ pub mod node_resources_fit;
 pub mod node_unschedulable;
 pub mod pod_topology_spread;
 pub mod taint_toleration;
+pub mod volume_binding;
+pub mod volume_restrictions;
 
 use std::fmt;
 
@@ -47,6 +49,14 @@ pub enum Reason {
     PodAntiAffinity,
     /// A pod is near that wants to be alone.
     ExistingAntiAffinity,
+    /// A volume of the pod is not reached from the node.
+    VolumeNodeAffinity,
+    /// A claim of the pod would get no volume on the node.
+    NoVolume,
+    /// A claim of the pod is bound to a volume that is gone.
+    VolumeGone,
+    /// A pod uses a claim that is for one pod only.
+    ReadWriteOncePod,
 }
 
 impl Reason {
@@ -59,12 +69,16 @@ impl Reason {
             | Self::NodeAffinity
             | Self::TopologySpreadLabel
             | Self::PodAffinity
+            | Self::VolumeNodeAffinity
+            | Self::NoVolume
+            | Self::VolumeGone
             | Self::Insufficient { ever: false, .. } => false,
             Self::NodePorts
             | Self::Insufficient { ever: true, .. }
             | Self::TooManyPods
             | Self::TopologySpread
             | Self::PodAntiAffinity
+            | Self::ReadWriteOncePod
             | Self::ExistingAntiAffinity => true,
         }
     }
@@ -86,6 +100,12 @@ impl fmt::Display for Reason {
             }
             Self::PodAffinity => "node(s) didn't match pod affinity rules",
             Self::PodAntiAffinity => "node(s) didn't match pod anti-affinity rules",
+            Self::VolumeNodeAffinity => "node(s) had volume node affinity conflict",
+            Self::NoVolume => "node(s) didn't find available persistent volumes to bind",
+            Self::VolumeGone => "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)",
+            Self::ReadWriteOncePod => {
+                "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+            }
             Self::ExistingAntiAffinity => "node(s) didn't satisfy existing pods anti-affinity rules",
         })
     }

@@ -32,6 +32,8 @@ pub enum Change {
     PodGone,
     /// A pod has come to a node.
     PodPlaced,
+    /// A claim, volume or class has changed.
+    Storage,
 }
 
 /// Which changes could help a pod. A change of a node always could.
@@ -41,6 +43,8 @@ pub struct WaitsFor {
     pub pod_gone: bool,
     /// A pod that comes.
     pub pod_placed: bool,
+    /// Claims, volumes and classes.
+    pub storage: bool,
     /// Pods have been told to go for this one: it is tried as soon as they have.
     pub eager: bool,
 }
@@ -51,6 +55,7 @@ impl WaitsFor {
             Change::Node => true,
             Change::PodGone => self.pod_gone || self.eager,
             Change::PodPlaced => self.pod_placed,
+            Change::Storage => self.storage,
         }
     }
 }

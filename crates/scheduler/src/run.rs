@@ -5,6 +5,8 @@
 //!                                            -> failures -> tell: condition, event, preemption
 //! ```
 
+mod volumes;
+
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -25,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::objects::{Node, Pod};
 use crate::schedule::preemption::Preemption;
 use crate::state::{Decision, Event, State};
+use volumes::{Preparer, ToPrepare, watch_storage};
 
 /// The most bindings in one call.
 const BINDINGS: usize = 512;
@@ -69,14 +72,21 @@ pub async fn run(config: Config, daemon: component::Context) -> Result<(), Clien
     if !client::informer::wait_all_synced(waits, &shutdown).await {
         return Ok(());
     }
+    if !watch_storage(&client, &events, &shutdown).await {
+        return Ok(());
+    }
 
     let (bindings, assigned) = mpsc::unbounded_channel();
     let (failures, failed) = mpsc::unbounded_channel();
+    let (volumes, wanted) = mpsc::unbounded_channel();
+    let preparer = Preparer { client: client.clone(), events: events.clone() };
+    spawn(&shutdown, "prepare-volumes", preparer.run(wanted));
     let binder = Binder { client: client.clone(), recorder: recorder.clone(), events };
     spawn(&shutdown, "bind", binder.run(assigned));
     let teller = Teller { client, recorder, clock: daemon.clock };
     spawn(&shutdown, "tell", teller.run(failed));
-    let decider = Decider { incoming, bindings, failures, metrics: Metrics::register(&daemon.metrics) };
+    let decider =
+        Decider { incoming, bindings, volumes, failures, metrics: Metrics::register(&daemon.metrics) };
     spawn(&shutdown, "decide", decider.run(shutdown.clone()));
     ready.ok();
     info!("scheduler works");
@@ -86,6 +96,7 @@ pub async fn run(config: Config, daemon: component::Context) -> Result<(), Clien
 struct Decider {
     incoming: UnboundedReceiver<Event>,
     bindings: UnboundedSender<Assigned>,
+    volumes: UnboundedSender<ToPrepare>,
     failures: UnboundedSender<Failed>,
     metrics: Metrics,
 }
@@ -109,7 +120,7 @@ impl Decider {
                 continue;
             }
             self.metrics.waiting(state.queue());
-            let next = state.queue().next_at();
+            let next = state.next_at();
             tokio::select! {
                 () = shutdown.triggered() => return,
                 event = self.incoming.recv() => match event {
@@ -127,6 +138,10 @@ impl Decider {
                 self.metrics.attempted(true);
                 debug!(pod = %pod.metadata.namespaced_name(), %node, "assigned");
                 drop(self.bindings.send(Assigned { pod, node }));
+            }
+            Decision::Prepare { pod, node, wanted } => {
+                debug!(pod = %pod.metadata.namespaced_name(), %node, "assigned, but for its volumes");
+                drop(self.volumes.send(ToPrepare { pod, node, wanted }));
             }
             Decision::Unschedulable { pod, error, is_news, preemption } => {
                 self.metrics.attempted(false);

@@ -7,13 +7,15 @@ mod tests;
 
 use std::cmp::Reverse;
 
+use crate::objects::Pod;
 use crate::plugins::inter_pod_affinity::Near;
 use crate::plugins::pod_topology_spread::Counts;
 use crate::plugins::{
     Reason, node_affinity, node_name, node_ports, node_resources_balanced_allocation, node_resources_fit,
-    node_unschedulable, taint_toleration,
+    node_unschedulable, taint_toleration, volume_binding::PodVolumes, volume_restrictions::Exclusive,
 };
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
+use crate::storage::Wanted;
 
 pub use fit_error::FitError;
 
@@ -56,6 +58,10 @@ pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, start: usize) -> Result<Assi
     let nodes = snapshot.nodes();
     let spread = Counts::new(&pod.pod, snapshot);
     let near = Near::new(&pod.pod, snapshot);
+    let volumes = match Volumes::new(&pod.pod, snapshot) {
+        Ok(volumes) => volumes,
+        Err(message) => return Err(FitError::on_every_node(nodes.len(), message)),
+    };
     let enough = enough(nodes.len());
     let mut error = FitError::new(nodes.len());
     let mut best: Option<(Score, usize)> = None;
@@ -65,7 +71,7 @@ pub fn schedule(snapshot: &Snapshot, pod: &PodInfo, start: usize) -> Result<Assi
         let index = (start + step) % nodes.len();
         let node = &nodes[index];
         evaluated += 1;
-        filter(pod, node, &spread, &near, &mut reasons);
+        filter(pod, node, &Circumstances { spread: &spread, near: &near, volumes: &volumes }, &mut reasons);
         if !reasons.is_empty() {
             error.add(node.name(), &mut reasons);
             continue;
@@ -95,8 +101,46 @@ fn enough(nodes: usize) -> usize {
     (nodes * percent / 100).max(ENOUGH)
 }
 
+/// The volumes of a pod.
+struct Volumes<'a> {
+    binding: PodVolumes<'a>,
+    exclusive: Exclusive,
+}
+
+impl<'a> Volumes<'a> {
+    /// The error says why no node at all is possible.
+    fn new(pod: &Pod, snapshot: &'a Snapshot) -> Result<Self, String> {
+        if pod.spec.volumes.is_empty() {
+            return Ok(Self { binding: PodVolumes::default(), exclusive: Exclusive::default() });
+        }
+        let binding = PodVolumes::new(pod, snapshot)?;
+        Ok(Self { binding, exclusive: Exclusive::new(pod, snapshot) })
+    }
+
+    fn filter(&self, node: &NodeInfo) -> Option<Reason> {
+        self.exclusive.filter(node).or_else(|| self.binding.filter(node))
+    }
+}
+
+/// What is worked out once for all nodes.
+struct Circumstances<'a> {
+    spread: &'a Counts<'a>,
+    near: &'a Near<'a>,
+    volumes: &'a Volumes<'a>,
+}
+
+/// What the claims of a pod get that wait for it to have a node, on this node.
+pub fn volumes_on(snapshot: &Snapshot, pod: &Pod, node: &str) -> Vec<Wanted> {
+    if pod.spec.volumes.is_empty() {
+        return Vec::new();
+    }
+    let volumes = PodVolumes::new(pod, snapshot).ok();
+    let node = snapshot.node(node);
+    volumes.zip(node).and_then(|(volumes, node)| volumes.choose(node)).unwrap_or_default()
+}
+
 /// Why the pod cannot run on the node. The first plugin that objects is asked for all its reasons, the others not.
-fn filter(pod: &PodInfo, node: &NodeInfo, spread: &Counts<'_>, near: &Near<'_>, reasons: &mut Vec<Reason>) {
+fn filter(pod: &PodInfo, node: &NodeInfo, known: &Circumstances<'_>, reasons: &mut Vec<Reason>) {
     let first = node_unschedulable::filter(&pod.pod, node)
         .or_else(|| node_name::filter(&pod.pod, node))
         .or_else(|| taint_toleration::filter(&pod.pod, node))
@@ -108,7 +152,8 @@ fn filter(pod: &PodInfo, node: &NodeInfo, spread: &Counts<'_>, near: &Near<'_>, 
     }
     node_resources_fit::filter(pod, node, reasons);
     if reasons.is_empty() {
-        reasons.extend(spread.filter(node).or_else(|| near.filter(node)));
+        let volumes = known.volumes.filter(node);
+        reasons.extend(volumes.or_else(|| known.spread.filter(node)).or_else(|| known.near.filter(node)));
     }
 }
 

@@ -10,6 +10,7 @@ use foldhash::fast::FixedState;
 
 use crate::objects::{Node, Pod};
 use crate::resources::{Resources, requests, scored_requests};
+use crate::storage::Storage;
 
 /// A pod with what is asked of it often worked out once.
 #[derive(Debug, Clone)]
@@ -166,6 +167,8 @@ impl NodeInfo {
 /// All nodes, ordered by name, and where each pod is.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
+    /// Claims, volumes and classes.
+    pub storage: Storage,
     nodes: Vec<NodeInfo>,
     /// Where each node is in `nodes`.
     index: HashMap<String, usize, FixedState>,

@@ -4,18 +4,26 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use foldhash::fast::FixedState;
 use tokio::time::Instant;
 
+use api::gvk::NamespacedName;
 use client::ClientError;
 
 use crate::objects::{Node, Pod};
 use crate::plugins::Reason;
 use crate::queue::{Change, Queue, Queued, WaitsFor};
 use crate::schedule::preemption::{Preemption, preempt};
-use crate::schedule::{FitError, schedule};
+use crate::schedule::{FitError, schedule, volumes_on};
 use crate::snapshot::{PodInfo, Snapshot};
+use crate::storage::{Claim, SELECTED_NODE, Storage, StorageClass, Volume, Wanted};
+
+/// How long the volumes of a pod may take before its node is given up.
+const VOLUMES_TAKE: Duration = Duration::from_secs(600);
+/// The annotation of nodes that have room for volumes.
+const NODE_LOCAL: &str = "coxswain.io/node-local-volumes";
 
 /// What happens to the scheduler.
 #[derive(Debug)]
@@ -24,6 +32,19 @@ pub enum Event {
     Pod(Option<Arc<Pod>>, Option<Arc<Pod>>),
     /// A node has changed: from, to.
     Node(Option<Arc<Node>>, Option<Arc<Node>>),
+    /// A claim has changed: its name, and what it is now.
+    Claim(NamespacedName, Option<Arc<Claim>>),
+    /// A volume has changed: its name, and what it is now.
+    Volume(String, Option<Arc<Volume>>),
+    /// A class has changed: its name, and what it is now.
+    Class(String, Option<Arc<StorageClass>>),
+    /// What was decided for the claims of a pod is written, or not.
+    Prepared {
+        /// The uid of the pod.
+        uid: String,
+        /// Whether it is written.
+        result: Result<(), ClientError>,
+    },
     /// The apiserver has answered to a binding.
     Answered {
         /// The uid of the pod.
@@ -42,6 +63,15 @@ pub enum Decision {
         pod: Arc<Pod>,
         /// The name of the node.
         node: String,
+    },
+    /// Write what the claims of a pod get on its node; the pod is bound once they have it.
+    Prepare {
+        /// The pod.
+        pod: Arc<Pod>,
+        /// The name of the node.
+        node: String,
+        /// What they get.
+        wanted: Vec<Wanted>,
     },
     /// Tell that a pod fits nowhere, and take down others for it, if any.
     Unschedulable {
@@ -63,12 +93,24 @@ pub struct State {
     queue: Queue,
     /// Pods that have been given a node and that the watch does not show there yet.
     assumed: HashMap<String, Queued, FixedState>,
+    /// Pods among them whose claims do not have their volumes yet.
+    waiting: HashMap<String, Waiting, FixedState>,
     /// Why a pod fitted nowhere when it was last told.
     told: HashMap<String, String, FixedState>,
     /// The pods that have been told to go for a pod.
     victims: HashMap<String, HashSet<String>, FixedState>,
     /// From which node on the next pod is tried.
     start: usize,
+}
+
+/// A pod that has a node and waits for its volumes.
+#[derive(Debug)]
+struct Waiting {
+    node: String,
+    wanted: Vec<Wanted>,
+    until: Instant,
+    /// Whether the watch has shown what was decided.
+    seen: bool,
 }
 
 impl State {
@@ -92,6 +134,21 @@ impl State {
         match event {
             Event::Pod(old, new) => self.pod_changed(old.as_deref(), new, now),
             Event::Node(old, new) => self.node_changed(old.as_deref(), new, now),
+            Event::Claim(name, claim) => {
+                self.snapshot.storage.set_claim(name, claim);
+                self.storage_changed(now);
+            }
+            Event::Volume(name, volume) => {
+                self.snapshot.storage.set_volume(name, volume);
+                self.storage_changed(now);
+            }
+            Event::Class(name, class) => {
+                self.snapshot.storage.set_class(name, class);
+                self.storage_changed(now);
+            }
+            Event::Prepared { uid, result: Err(_) } => self.give_up(&uid, now),
+            // What was written shows in the watch.
+            Event::Prepared { result: Ok(()), .. } => {}
             Event::Answered { uid, result } => self.answered(&uid, result, now),
         }
     }
@@ -108,6 +165,7 @@ impl State {
             let is_new = self.snapshot.place(&uid) != Some(&pod.spec.node_name);
             self.queue.remove(&uid);
             self.assumed.remove(&uid);
+            self.wait_no_more(&uid);
             self.told.remove(&uid);
             self.victims.remove(&uid);
             let node = pod.spec.node_name.clone();
@@ -126,6 +184,7 @@ impl State {
     fn forget(&mut self, uid: &str, now: Instant) {
         self.queue.remove(uid);
         self.assumed.remove(uid);
+        self.wait_no_more(uid);
         self.told.remove(uid);
         self.victims.remove(uid);
         if self.snapshot.remove_pod(uid) {
@@ -146,6 +205,8 @@ impl State {
                     old.spec == node.spec
                         && old.status == node.status
                         && old.metadata.labels == node.metadata.labels
+                        && old.metadata.annotations.get(NODE_LOCAL)
+                            == node.metadata.annotations.get(NODE_LOCAL)
                 });
                 if !same || self.snapshot.node(&node.metadata.name).is_none() {
                     self.snapshot.set_node(node);
@@ -159,6 +220,7 @@ impl State {
         let Err(error) = result else { return };
         // Where the watch has shown the pod on its node meanwhile, or its end, nothing is assumed any more.
         let Some(queued) = self.assumed.remove(uid) else { return };
+        self.wait_no_more(uid);
         self.snapshot.remove_pod(uid);
         self.queue.wake(Change::PodGone, now);
         if !error.is_not_found() {
@@ -166,18 +228,80 @@ impl State {
         }
     }
 
+    fn wait_no_more(&mut self, uid: &str) {
+        if let Some(waiting) = self.waiting.remove(uid) {
+            self.snapshot.storage.forget(&waiting.wanted);
+        }
+    }
+
+    fn storage_changed(&mut self, now: Instant) {
+        self.queue.wake(Change::Storage, now);
+        for waiting in self.waiting.values_mut() {
+            waiting.seen |= waiting.is_shown(&self.snapshot.storage) == Some(true);
+        }
+    }
+
+    /// Decides on a pod that waits for its volumes: they are there, or will not come.
+    fn step_waiting(&mut self, now: Instant) -> Option<Decision> {
+        let storage = &self.snapshot.storage;
+        let is_over = |uid: &String, waiting: &Waiting| {
+            let pod = self.assumed.get(uid).map(|queued| &queued.info.pod);
+            let ready = pod.is_none_or(|pod| storage.is_ready(pod));
+            let refused = waiting.seen && waiting.is_shown(storage) == Some(false);
+            ready || refused || waiting.until <= now
+        };
+        let uid = self.waiting.iter().find(|(uid, waiting)| is_over(uid, waiting))?.0.clone();
+        let waiting = self.waiting.remove(&uid)?;
+        self.snapshot.storage.forget(&waiting.wanted);
+        let pod = Arc::clone(&self.assumed.get(&uid)?.info.pod);
+        if self.snapshot.storage.is_ready(&pod) {
+            return Some(Decision::Bind { pod, node: waiting.node });
+        }
+        // Whoever makes volumes has given the node back, or says nothing: it is tried anew.
+        self.give_up(&uid, now);
+        None
+    }
+
+    /// A pod that was given a node gives it back and is tried again.
+    fn give_up(&mut self, uid: &str, now: Instant) {
+        self.wait_no_more(uid);
+        let Some(queued) = self.assumed.remove(uid) else { return };
+        self.snapshot.remove_pod(uid);
+        self.queue.wake(Change::PodGone, now);
+        self.queue.retry(queued, now);
+    }
+
+    /// When there is something to decide though nothing has happened.
+    pub fn next_at(&self) -> Option<Instant> {
+        let waiting = self.waiting.values().map(|waiting| waiting.until);
+        self.queue.next_at().into_iter().chain(waiting).min()
+    }
+
     /// Decides on the pod that is next; `None` where none can be tried now.
     pub fn step(&mut self, now: Instant) -> Option<Decision> {
+        if let Some(decision) = self.step_waiting(now) {
+            return Some(decision);
+        }
         let queued = self.queue.pop(now)?;
         let info = Arc::clone(&queued.info);
         match schedule(&self.snapshot, &info, self.start) {
             Ok(assignment) => {
                 self.start = (self.start + assignment.evaluated) % self.snapshot.nodes().len().max(1);
+                let wanted = volumes_on(&self.snapshot, &info.pod, &assignment.node);
                 self.snapshot.add_pod(Arc::clone(&info), &assignment.node);
                 self.assumed.insert(info.pod.metadata.uid.clone(), queued);
                 // Those that want to be near it need not wait for the binding.
                 self.queue.wake(Change::PodPlaced, now);
-                Some(Decision::Bind { pod: Arc::clone(&info.pod), node: assignment.node })
+                let (pod, node) = (Arc::clone(&info.pod), assignment.node);
+                if wanted.is_empty() {
+                    return Some(Decision::Bind { pod, node });
+                }
+                self.snapshot.storage.assume(&wanted, &node);
+                let until = now + VOLUMES_TAKE;
+                let uid = pod.metadata.uid.clone();
+                let waiting = Waiting { node: node.clone(), wanted: wanted.clone(), until, seen: false };
+                self.waiting.insert(uid, waiting);
+                Some(Decision::Prepare { pod, node, wanted })
             }
             Err(error) => Some(self.fits_nowhere(queued, error, now)),
         }
@@ -199,6 +323,7 @@ impl State {
             pod_gone: error.mentions(Reason::is_resolvable),
             pod_placed: error
                 .mentions(|reason| matches!(reason, Reason::PodAffinity | Reason::TopologySpread)),
+            storage: !pod.spec.volumes.is_empty(),
             eager: going || preemption.is_some(),
         };
         self.queue.put_back(queued, waits_for, now);
@@ -209,114 +334,26 @@ impl State {
     }
 }
 
+impl Waiting {
+    /// Whether every claim shows what was decided for it; `None` while one does not exist.
+    fn is_shown(&self, storage: &Storage) -> Option<bool> {
+        let mut all = true;
+        for Wanted { claim, volume } in &self.wanted {
+            let claim = storage.claim(&claim.metadata.namespaced_name())?;
+            let selected = claim.metadata.annotations.get(SELECTED_NODE) == Some(&self.node);
+            let named = volume.as_ref().is_some_and(|volume| {
+                storage.volume(&volume.metadata.name).is_some_and(|volume| volume.is_for(claim))
+            });
+            all &= selected || named || !claim.spec.volume_name.is_empty();
+        }
+        Some(all)
+    }
+}
+
 /// Whether the pod asks for this scheduler.
 fn is_ours(pod: &Pod) -> bool {
     matches!(pod.spec.scheduler_name.as_str(), "" | "default-scheduler")
 }
 
 #[cfg(test)]
-mod tests {
-    use api::status::{Reason as StatusReason, Status};
-
-    use super::*;
-    use crate::testing::{node, pod_with};
-
-    fn pod(name: &str) -> Arc<Pod> {
-        Arc::new(pod_with(name, "600m", "1Mi"))
-    }
-
-    fn bound(name: &str, node: &str) -> Arc<Pod> {
-        let mut pod = pod_with(name, "600m", "1Mi");
-        pod.spec.node_name = node.into();
-        Arc::new(pod)
-    }
-
-    fn places(state: &mut State, now: Instant) -> Vec<String> {
-        std::iter::from_fn(|| state.step(now))
-            .map(|decision| match decision {
-                Decision::Bind { pod, node } => format!("{}->{node}", pod.metadata.name),
-                Decision::Unschedulable { pod, is_news, .. } => {
-                    format!("{} waits {is_news}", pod.metadata.name)
-                }
-            })
-            .collect()
-    }
-
-    #[test]
-    fn a_pod_that_was_given_a_node_takes_its_room_at_once() {
-        let (mut state, now) = (State::new(), Instant::now());
-        state.handle(Event::Node(None, Some(node("n", "1", "1Gi"))), now);
-        state.handle(Event::Pod(None, Some(pod("a"))), now);
-        state.handle(Event::Pod(None, Some(pod("b"))), now);
-        assert_eq!(places(&mut state, now), ["a->n", "b waits true"]);
-        // A change that does not show the binding yet must not bring it back.
-        state.handle(Event::Pod(Some(pod("a")), Some(pod("a"))), now);
-        assert_eq!(places(&mut state, now), [""; 0]);
-        state.handle(Event::Pod(Some(pod("a")), Some(bound("a", "n"))), now);
-        state.handle(Event::Pod(Some(bound("a", "n")), None), now);
-        let later = now + std::time::Duration::from_secs(1);
-        assert_eq!(places(&mut state, later), ["b->n"]);
-    }
-
-    #[test]
-    fn a_binding_that_fails_gives_the_room_back_and_is_tried_again() {
-        let (mut state, now) = (State::new(), Instant::now());
-        state.handle(Event::Node(None, Some(node("n", "1", "1Gi"))), now);
-        state.handle(Event::Pod(None, Some(pod("a"))), now);
-        assert_eq!(places(&mut state, now), ["a->n"]);
-        let error = ClientError::from(Status::failure(StatusReason::InternalError, "no"));
-        state.handle(Event::Answered { uid: "uid-a".into(), result: Err(error) }, now);
-        assert_eq!(state.snapshot().nodes()[0].requested.milli_cpu, 0);
-        assert_eq!(places(&mut state, now), [""; 0]);
-        let rested = state.queue().next_at().unwrap();
-        assert_eq!(places(&mut state, rested), ["a->n"]);
-    }
-
-    #[test]
-    fn a_pod_that_is_gone_is_not_tried_again() {
-        let (mut state, now) = (State::new(), Instant::now());
-        state.handle(Event::Node(None, Some(node("n", "1", "1Gi"))), now);
-        state.handle(Event::Pod(None, Some(pod("a"))), now);
-        assert_eq!(places(&mut state, now), ["a->n"]);
-        let error = ClientError::from(Status::not_found("", "pods", "a"));
-        state.handle(Event::Answered { uid: "uid-a".into(), result: Err(error) }, now);
-        assert_eq!(state.queue().lengths(), (0, 0, 0, 0));
-    }
-
-    #[test]
-    fn others_pods_and_heartbeats_are_left_alone_and_a_new_node_wakes() {
-        let (mut state, now) = (State::new(), Instant::now());
-        let mut other = pod_with("x", "1", "1Mi");
-        other.spec.scheduler_name = "another".into();
-        state.handle(Event::Pod(None, Some(Arc::new(other))), now);
-        state.handle(Event::Pod(None, Some(pod("a"))), now);
-        assert_eq!(places(&mut state, now), ["a waits true"]);
-        let n = node("n", "500m", "1Gi");
-        state.handle(Event::Node(None, Some(Arc::clone(&n))), now);
-        let later = now + std::time::Duration::from_secs(1);
-        assert_eq!(places(&mut state, later), ["a waits true"], "for another reason");
-        state.handle(Event::Node(Some(Arc::clone(&n)), Some(n)), later);
-        assert_eq!(state.queue().lengths(), (0, 0, 1, 0), "a heartbeat wakes no one");
-        state.handle(Event::Node(None, Some(node("m", "1", "1Gi"))), later);
-        assert_eq!(places(&mut state, later + std::time::Duration::from_secs(9)), ["a->m"]);
-    }
-
-    #[test]
-    fn the_important_push_the_others_out_once() {
-        let (mut state, now) = (State::new(), Instant::now());
-        state.handle(Event::Node(None, Some(node("n", "1", "1Gi"))), now);
-        state.handle(Event::Pod(None, Some(bound("small", "n"))), now);
-        let mut vip = pod_with("vip", "600m", "1Mi");
-        vip.spec.priority = 10;
-        state.handle(Event::Pod(None, Some(Arc::new(vip))), now);
-        let Some(Decision::Unschedulable { preemption: Some(preemption), .. }) = state.step(now) else {
-            panic!("it preempts")
-        };
-        assert_eq!(preemption.victims.len(), 1);
-        state.queue.wake(Change::Node, now);
-        let Some(Decision::Unschedulable { preemption, .. }) = state.step(now) else { panic!("it waits") };
-        assert!(preemption.is_none(), "the victim is on its way out");
-        state.handle(Event::Pod(Some(bound("small", "n")), None), now);
-        assert_eq!(places(&mut state, now), ["vip->n"]);
-    }
-}
+mod tests;

@@ -52,6 +52,29 @@ pub fn pod(name: &str, cpu: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
 }
 
+/// A StatefulSet, each of whose pods has a volume of its own named `data`.
+pub fn stateful_set(name: &str, replicas: i64) -> Value {
+    let mut template = template(name);
+    template["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": name,
+            "selector": {"matchLabels": {"app": name}},
+            "template": template,
+            "volumeClaimTemplates": [{
+                "metadata": {"name": "data"},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}},
+                },
+            }],
+        },
+    })
+}
+
 /// A Service for the pods with the label `app: <app>`.
 pub fn service(name: &str, app: &str) -> Value {
     json!({

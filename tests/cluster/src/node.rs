@@ -116,7 +116,11 @@ impl Life {
         let node = json!({
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": self.name, "labels": {"kubernetes.io/hostname": self.name}},
+            "metadata": {
+                "name": self.name,
+                "labels": {"kubernetes.io/hostname": self.name},
+                "annotations": {"coxswain.io/node-local-volumes": "/nowhere/volumes"},
+            },
         });
         match nodes.create("", &node).await {
             Ok(_) => {}

@@ -316,3 +316,41 @@ impl WorkloadSpec {
         self.template["spec"]["containers"][0]["image"].as_str().unwrap_or_default()
     }
 }
+projection! {
+    /// A claim to a volume.
+    Claim ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced) {
+        /// Who it is.
+        metadata: ObjectMeta,
+        /// What it shall be.
+        spec: ClaimSpec,
+        /// What it is.
+        status: Phase,
+    }
+}
+projection! {
+    /// What a claim shall be.
+    ClaimSpec part {
+        /// Its volume.
+        volume_name: String,
+        /// Its class.
+        storage_class_name: Option<String>,
+    }
+}
+projection! {
+    /// What a claim or volume is.
+    Phase part {
+        /// As Bound.
+        phase: String,
+        /// How much it holds.
+        capacity: BTreeMap<String, String>,
+    }
+}
+projection! {
+    /// A volume.
+    Volume ("", "v1", "persistentvolumes", "PersistentVolume", cluster) {
+        /// Who it is.
+        metadata: ObjectMeta,
+        /// What it is.
+        status: Phase,
+    }
+}

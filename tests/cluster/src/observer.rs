@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::objects::{
-    Deployment, EndpointSlice, Endpoints, Event, Namespace, Node, Pod, ReplicaSet, ReplicationController,
+    Claim, Deployment, EndpointSlice, Endpoints, Event, Namespace, Node, Pod, ReplicaSet,
+    ReplicationController, Volume,
 };
 
 /// Longer than anything takes on a busy machine.
@@ -44,6 +45,10 @@ pub struct Observer {
     pub nodes: Store<Node>,
     /// All namespaces.
     pub namespaces: Store<Namespace>,
+    /// All claims to volumes.
+    pub claims: Store<Claim>,
+    /// All volumes.
+    pub volumes: Store<Volume>,
     /// All events.
     pub events: Store<Event>,
     pod_history: Arc<Mutex<Vec<Change>>>,
@@ -73,6 +78,8 @@ impl Observer {
             endpoints: follow(client, &sender, shutdown),
             nodes: follow(client, &sender, shutdown),
             namespaces: follow(client, &sender, shutdown),
+            claims: follow(client, &sender, shutdown),
+            volumes: follow(client, &sender, shutdown),
             events: follow(client, &sender, shutdown),
             pod_history,
             changes,
@@ -85,6 +92,8 @@ impl Observer {
         observer.endpoints.wait_synced().await;
         observer.nodes.wait_synced().await;
         observer.namespaces.wait_synced().await;
+        observer.claims.wait_synced().await;
+        observer.volumes.wait_synced().await;
         observer.events.wait_synced().await;
         observer
     }
@@ -170,6 +179,13 @@ impl Observer {
             let (meta, phase) = (&pod.metadata, &pod.status.phase);
             let going = meta.deletion_timestamp;
             lines.push(format!("pod {} on {:?} {phase} going={going:?}", meta.name, pod.spec.node_name));
+        }
+        for claim in self.claims.list() {
+            let (meta, phase) = (&claim.metadata, &claim.status.phase);
+            lines.push(format!("claim {} {phase} of {:?}", meta.name, claim.spec.volume_name));
+        }
+        for volume in self.volumes.list() {
+            lines.push(format!("volume {} {}", volume.metadata.name, volume.status.phase));
         }
         for event in self.events.list().iter().rev().take(20) {
             let about = &event.involved_object;

@@ -1,6 +1,6 @@
 //! NodeAffinity: which labels (and names) the node must have, and which it should have.
 
-use crate::objects::{NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use crate::objects::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod};
 use crate::snapshot::NodeInfo;
 
 use super::Reason;
@@ -15,8 +15,12 @@ pub fn matches(pod: &Pod, node: &NodeInfo) -> bool {
     let labels = &node.node.metadata.labels;
     let selected = pod.spec.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value));
     let required = pod.spec.affinity.node_affinity.as_ref().and_then(|affinity| affinity.required.as_ref());
-    selected
-        && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| holds(term, node)))
+    selected && required.is_none_or(|required| selects(required, node))
+}
+
+/// Whether any term of a selector holds.
+pub fn selects(selector: &NodeSelector, node: &NodeInfo) -> bool {
+    selector.node_selector_terms.iter().any(|term| holds(term, node))
 }
 
 /// The sum of the weights of the preferences that hold.

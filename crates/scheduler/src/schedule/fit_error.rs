@@ -13,12 +13,19 @@ pub struct FitError {
     /// Nodes that could become possible if some of their pods went.
     resolvable: Vec<String>,
     preemption: Option<String>,
+    /// What speaks against every node alike.
+    everywhere: Option<String>,
 }
 
 impl FitError {
     /// Of a cluster of so many nodes.
     pub fn new(nodes: usize) -> Self {
         Self { nodes, ..Self::default() }
+    }
+
+    /// Something that has nothing to do with any one node speaks against all of so many.
+    pub fn on_every_node(nodes: usize, message: String) -> Self {
+        Self { nodes, everywhere: Some(message), ..Self::default() }
     }
 
     /// Notes why a node is not possible.
@@ -71,6 +78,11 @@ impl fmt::Display for FitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.nodes == 0 {
             return f.write_str("no nodes available to schedule pods");
+        }
+        if let Some(message) = &self.everywhere {
+            let nodes = self.nodes;
+            let preemption = self.preemption_text();
+            return write!(f, "0/{nodes} nodes are available: {message}. preemption: {preemption}");
         }
         // Too little for now and too little for ever read the same.
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();

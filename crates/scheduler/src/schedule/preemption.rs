@@ -10,7 +10,7 @@ use crate::plugins::inter_pod_affinity::Near;
 use crate::plugins::pod_topology_spread::Counts;
 use crate::snapshot::{NodeInfo, PodInfo, Snapshot};
 
-use super::{FitError, filter};
+use super::{Circumstances, FitError, Volumes, filter};
 
 /// A node to be cleared, and of what.
 #[derive(Debug, Clone)]
@@ -39,9 +39,11 @@ pub fn preempt(snapshot: &Snapshot, pod: &PodInfo, error: &mut FitError) -> Opti
     }
     let spread = Counts::default();
     let near = Near::new(&pod.pod, snapshot);
+    let volumes = Volumes::new(&pod.pod, snapshot).ok()?;
+    let known = Circumstances { spread: &spread, near: &near, volumes: &volumes };
     let candidates = error.resolvable().iter().filter_map(|name| snapshot.node(name));
     let best = candidates
-        .filter_map(|node| Some((node, victims(pod, node, &spread, &near)?)))
+        .filter_map(|node| Some((node, victims(pod, node, &known)?)))
         .min_by_key(|(_, victims)| cost(victims));
     if best.is_none() && !error.resolvable().is_empty() {
         error.without_victims();
@@ -62,12 +64,7 @@ fn cost(victims: &[Arc<PodInfo>]) -> Cost {
 }
 
 /// The fewest and least important pods of a node without which the pod fits.
-fn victims(
-    pod: &PodInfo,
-    node: &NodeInfo,
-    spread: &Counts<'_>,
-    near: &Near<'_>,
-) -> Option<Vec<Arc<PodInfo>>> {
+fn victims(pod: &PodInfo, node: &NodeInfo, known: &Circumstances<'_>) -> Option<Vec<Arc<PodInfo>>> {
     let priority = pod.pod.spec.priority;
     let mut lesser: Vec<_> =
         node.pods.values().filter(|other| other.pod.spec.priority < priority).cloned().collect();
@@ -77,7 +74,7 @@ fn victims(
     let fits = |without: &[&Arc<PodInfo>]| {
         let cleared = node.without(without.iter().map(|victim| victim.pod.metadata.uid.as_str()));
         let mut reasons = Vec::new();
-        filter(pod, &cleared, spread, near, &mut reasons);
+        filter(pod, &cleared, known, &mut reasons);
         reasons.is_empty()
     };
     if !fits(&lesser.iter().collect::<Vec<_>>()) {

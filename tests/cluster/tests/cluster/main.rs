@@ -7,3 +7,4 @@ mod ownership;
 mod restarts;
 mod rollouts;
 mod scheduling;
+mod storage;
