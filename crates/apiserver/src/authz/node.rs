@@ -59,7 +59,10 @@ pub(super) fn authorize(
                 return individual(asked, || related(node, &of(Kind::Claim), store));
             }
             ("", "persistentvolumes", _) => {
-                return individual(asked, || related(node, &of(Kind::Volume), store));
+                return individual(asked, || match on_node(node, asked.name, store) {
+                    true => Ok(()),
+                    false => related(node, &of(Kind::Volume), store),
+                });
             }
             ("storage.k8s.io", "volumeattachments", _) => {
                 return individual(asked, || attached(node, asked.name, store));
@@ -79,6 +82,14 @@ pub(super) fn authorize(
         }
     }
     if rules.iter().any(|rule| rule.allows(asked)) { Ok(()) } else { Err(String::new()) }
+}
+
+/// Whether a volume is a folder of the node, or is gone: the kubelet asks that before it takes the folder away.
+fn on_node(node: &str, volume: &str, store: &Store) -> bool {
+    let key = Key::new(&Bucket::from("persistentvolumes"), "", volume);
+    let snapshot = store.snapshot();
+    let Some(entry) = snapshot.get(&key) else { return !volume.is_empty() };
+    object_of(entry).is_ok_and(|volume| volume["metadata"]["labels"]["coxswain.io/node"] == node)
 }
 
 fn individual(asked: &Attributes<'_>, then: impl FnOnce() -> Result<(), String>) -> Result<(), String> {

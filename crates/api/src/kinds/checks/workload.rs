@@ -130,7 +130,7 @@ pub(in crate::kinds) fn daemon_set(object: &Value, errors: &mut Vec<FieldError>)
 
 pub(in crate::kinds) fn stateful_set(object: &Value, errors: &mut Vec<FieldError>) {
     let spec = at(object, "spec");
-    selected_template(spec, "statefulset", errors);
+    selected_template(&with_claimed_volumes(spec), "statefulset", errors);
     for name in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         not_negative(spec, name, &SPEC, errors);
     }
@@ -142,6 +142,26 @@ pub(in crate::kinds) fn stateful_set(object: &Value, errors: &mut Vec<FieldError
         &SPEC.field("updateStrategy"),
         errors,
     );
+}
+
+/// The spec, in whose template each claim template is a volume, as it will be in the pods.
+fn with_claimed_volumes(spec: &Value) -> std::borrow::Cow<'_, Value> {
+    let claims = list(spec, "volumeClaimTemplates");
+    let names: Vec<&str> = claims.iter().map(|claim| text(at(claim, "metadata"), "name")).collect();
+    let mut spec = std::borrow::Cow::Borrowed(spec);
+    let has_template = at(at(&spec, "template"), "spec").is_object();
+    if names.is_empty() || !has_template {
+        return spec;
+    }
+    let pod = &mut spec.to_mut()["template"]["spec"];
+    if !pod["volumes"].is_array() {
+        pod["volumes"] = Value::Array(Vec::new());
+    }
+    if let Some(volumes) = pod["volumes"].as_array_mut() {
+        volumes.retain(|volume| !names.contains(&text(volume, "name")));
+        volumes.extend(names.iter().map(|name| serde_json::json!({"name": name, "emptyDir": {}})));
+    }
+    spec
 }
 
 pub(in crate::kinds) fn stateful_set_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
