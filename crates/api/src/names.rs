@@ -180,6 +180,34 @@ pub fn env_var_name(text: &str) -> Vec<String> {
     if is_good { Vec::new() } else { vec![explained(ENV_NAME, "^[ -<>-~]+$", &["my-name", "MY_NAME"])] }
 }
 
+/// The name of a header of HTTP.
+pub fn http_header_name(text: &str) -> Vec<String> {
+    let is_good = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_good {
+        return Vec::new();
+    }
+    let what = "a valid HTTP header must consist of alphanumeric characters or '-'";
+    vec![explained(what, "[-A-Za-z0-9]+", &["X-Header-Name"])]
+}
+
+/// A name below a domain, where an underscore may stand too.
+pub fn dns_subdomain_with_underscore(text: &str) -> Vec<String> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.bytes().next().is_some_and(|byte| is_plain(byte) || byte == b'_')
+            && label.bytes().last().is_some_and(|byte| is_plain(byte) || byte == b'_')
+            && label.bytes().all(|byte| is_plain(byte) || matches!(byte, b'-' | b'_'))
+    };
+    checked(text, SUBDOMAIN_LENGTH, text.split('.').all(is_label), || {
+        let what = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+        explained(
+            what,
+            "[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?(\\.[a-z0-9_]([-_a-z0-9]*[a-z0-9_])?)*",
+            &["example.com"],
+        )
+    })
+}
+
 /// The name of a port: `http`.
 pub fn port_name(text: &str) -> Vec<String> {
     let mut wrong = Vec::new();

@@ -88,7 +88,12 @@ fn create(def: &ResourceDef, body: &str, validation: FieldValidation) -> Result<
     }
     codec::to_storage(def, &mut object);
     kinds::prepare_for_create(def, &mut object);
-    let errors = kinds::validate(def, &object);
+    // Whose a pod is, admission says, before anything is checked.
+    let mut admitted = object.clone();
+    if &*def.kind == "Pod" && admitted["spec"].get("serviceAccountName").is_none() {
+        admitted["spec"]["serviceAccountName"] = "default".into();
+    }
+    let errors = kinds::validate(def, &admitted);
     if errors.is_empty() {
         codec::from_storage(def, &mut object);
         Ok(object)

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::access::{fill, object_mut};
 use super::{COUNTED, Rules, checks, template};
 
-pub(super) const RULES: Rules = Rules { default, validate: checks::workload::cron_job, ..COUNTED };
+pub(super) const RULES: Rules = Rules { default, validate: checks::job::cron_job, ..COUNTED };
 
 fn default(object: &mut Value) {
     let Some(spec) = object_mut(object, "spec") else { return };

@@ -10,6 +10,7 @@ pub(super) const RULES: Rules = Rules {
     create,
     update,
     status_keeps_labels: true,
+    validate_status: checks::status::daemon_set,
     validate: checks::workload::daemon_set,
     validate_update: checks::workload::selector_stays,
     ..COUNTED

@@ -10,6 +10,7 @@ pub(super) const RULES: Rules = Rules {
     // A change of annotations counts too: tools record there why they changed what.
     generation: &["spec", "metadata.annotations"],
     status_keeps_labels: true,
+    validate_status: checks::status::deployment,
     validate: checks::workload::deployment,
     validate_update: checks::workload::selector_stays,
     ..PLAIN

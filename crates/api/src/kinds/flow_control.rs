@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::access::{at_mut, fill, int, object_mut, set, text};
-use super::{COUNTED, Rules};
+use super::{COUNTED, Rules, checks};
 
-pub(super) const SCHEMA: Rules = Rules { default: default_schema, ..COUNTED };
-pub(super) const PRIORITY_LEVEL: Rules = Rules { default: default_level, ..COUNTED };
+pub(super) const SCHEMA: Rules = Rules { default: default_schema, validate: checks::flow::schema, ..COUNTED };
+pub(super) const PRIORITY_LEVEL: Rules =
+    Rules { default: default_level, validate: checks::flow::priority_level, ..COUNTED };
 
 fn default_schema(schema: &mut Value) {
     if let Some(spec) = object_mut(schema, "spec")

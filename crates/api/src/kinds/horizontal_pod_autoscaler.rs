@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use super::access::{at_mut, fill, list, object_mut, set};
 use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, validate: checks::small::autoscaler, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    validate: checks::autoscaler::validate,
+    validate_status: checks::status::autoscaler,
+    ..PLAIN
+};
 
 fn default(scaler: &mut Value) {
     let Some(spec) = object_mut(scaler, "spec") else { return };

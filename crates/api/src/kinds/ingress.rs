@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::access::{at_mut, fill};
 use super::{COUNTED, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { validate: checks::network::ingress, ..COUNTED };
+pub(super) const RULES: Rules =
+    Rules { validate: checks::network::ingress, validate_status: checks::status::load_balancer, ..COUNTED };
 pub(super) const CLASS: Rules = Rules {
     default: default_class,
     validate: checks::network::ingress_class,

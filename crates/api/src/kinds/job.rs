@@ -7,8 +7,9 @@ use super::{COUNTED, Rules, checks, template};
 
 pub(super) const RULES: Rules = Rules {
     default,
-    validate: checks::workload::job,
-    validate_update: checks::workload::job_update,
+    validate: checks::job::job,
+    validate_update: checks::job::job_update,
+    validate_status: checks::status::job,
     ..COUNTED
 };
 

@@ -6,9 +6,14 @@ use super::access::{list_mut, object_mut, text};
 use super::resources::{entries, fill_list, round_list};
 use super::{PLAIN, Rules, checks};
 
-pub(super) const RULES: Rules = Rules { default, validate: checks::cluster::limit_range, ..PLAIN };
-pub(super) const QUOTA: Rules =
-    Rules { default: default_quota, validate: checks::cluster::resource_quota, ..PLAIN };
+pub(super) const RULES: Rules = Rules { default, validate: checks::amounts::limit_range, ..PLAIN };
+pub(super) const QUOTA: Rules = Rules {
+    default: default_quota,
+    validate: checks::amounts::resource_quota,
+    validate_update: checks::amounts::resource_quota_update,
+    validate_status: checks::amounts::resource_quota_status,
+    ..PLAIN
+};
 
 fn default(range: &mut Value) {
     let Some(spec) = object_mut(range, "spec") else { return };

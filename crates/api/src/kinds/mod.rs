@@ -71,8 +71,12 @@ struct Rules {
     name: NameRule,
     /// What is wrong with an object, beyond its metadata.
     validate: fn(&Value, &mut Vec<FieldError>),
+    /// What is wrong with a new object only.
+    validate_create: fn(&Value, &mut Vec<FieldError>),
     /// What is wrong with a change, beyond what is wrong with the new object.
     validate_update: fn(&Value, &Value, &mut Vec<FieldError>),
+    /// What is wrong with a change of the status.
+    validate_status: fn(&Value, &Value, &mut Vec<FieldError>),
 }
 
 fn nothing(_: &mut Value) {}
@@ -89,7 +93,9 @@ const PLAIN: Rules = Rules {
     status_keeps_labels: false,
     name: NameRule::Subdomain,
     validate: all_valid,
+    validate_create: all_valid,
     validate_update: all_may_change,
+    validate_status: all_may_change,
 };
 
 /// A kind with a spec that is counted.
@@ -117,11 +123,20 @@ fn rules(group: &str, kind: &str) -> Rules {
         ("apps", "Deployment") => deployment::RULES,
         ("apps", "ReplicaSet") => replica_set::RULES,
         ("apps", "StatefulSet") => stateful_set::RULES,
+        ("apps", "ControllerRevision") => Rules {
+            validate: checks::workload::controller_revision,
+            validate_update: checks::workload::controller_revision_update,
+            ..PLAIN
+        },
         ("apps", _) => PLAIN,
         ("batch", "Job") => job::RULES,
         ("batch", "CronJob") => cron_job::RULES,
         ("autoscaling", "HorizontalPodAutoscaler") => horizontal_pod_autoscaler::RULES,
-        ("policy", "PodDisruptionBudget") => Rules { validate: checks::small::disruption_budget, ..COUNTED },
+        ("policy", "PodDisruptionBudget") => Rules {
+            validate: checks::small::disruption_budget,
+            validate_status: checks::status::disruption_budget,
+            ..COUNTED
+        },
         ("networking.k8s.io", "Ingress") => ingress::RULES,
         ("networking.k8s.io", "IngressClass") => ingress::CLASS,
         ("networking.k8s.io", "NetworkPolicy") => network_policy::RULES,
@@ -265,6 +280,7 @@ pub fn validate(def: &ResourceDef, object: &Value) -> Vec<FieldError> {
     let mut errors = Vec::new();
     metadata::validate(def, object, rules.name, &mut errors);
     (rules.validate)(object, &mut errors);
+    (rules.validate_create)(object, &mut errors);
     errors
 }
 
@@ -273,11 +289,43 @@ pub fn validate_update(def: &ResourceDef, new: &Value, old: &Value) -> Vec<Field
     if let Some(own) = &def.custom {
         return custom::validate(def, own, new, Some(old));
     }
+    validate_change(def, new, old, rules(&def.storage.group, &def.kind).validate_update)
+}
+
+fn validate_change(
+    def: &ResourceDef,
+    new: &Value,
+    old: &Value,
+    change: fn(&Value, &Value, &mut Vec<FieldError>),
+) -> Vec<FieldError> {
     let rules = rules(&def.storage.group, &def.kind);
     let mut errors = Vec::new();
     metadata::validate(def, new, rules.name, &mut errors);
     metadata::validate_update(new, old, &mut errors);
     (rules.validate)(new, &mut errors);
-    (rules.validate_update)(new, old, &mut errors);
+    change(new, old, &mut errors);
     errors
+}
+
+/// What is wrong with a change of the status. The rest of the object is as it was, and is not looked at.
+pub fn validate_status_update(def: &ResourceDef, new: &Value, old: &Value) -> Vec<FieldError> {
+    if let Some(own) = &def.custom {
+        return custom::validate(def, own, new, Some(old));
+    }
+    let rules = rules(&def.storage.group, &def.kind);
+    let mut errors = Vec::new();
+    metadata::validate(def, new, rules.name, &mut errors);
+    metadata::validate_update(new, old, &mut errors);
+    (rules.validate_status)(new, old, &mut errors);
+    errors
+}
+
+/// What is wrong with a change of what the containers of a pod may use.
+pub fn validate_resize(def: &ResourceDef, new: &Value, old: &Value) -> Vec<FieldError> {
+    validate_change(def, new, old, checks::pod_update::resize)
+}
+
+/// What is wrong with a change of the containers for looking at a pod.
+pub fn validate_ephemeral_containers(def: &ResourceDef, new: &Value, old: &Value) -> Vec<FieldError> {
+    validate_change(def, new, old, checks::pod_update::ephemeral_containers)
 }

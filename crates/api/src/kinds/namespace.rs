@@ -2,11 +2,22 @@
 
 use serde_json::{Value, json};
 
-use super::access::{fill, list, object_mut, set, text};
+use super::access::{at, fill, list, object_mut, set, text};
 use super::metadata::NameRule;
-use super::{PLAIN, Rules, keep};
+use super::path::Path;
+use super::{PLAIN, Rules, checks, keep};
+use crate::field::FieldError;
+use crate::names;
 
-pub(super) const RULES: Rules = Rules { default, create, update, name: NameRule::Label, ..PLAIN };
+pub(super) const RULES: Rules = Rules {
+    default,
+    create,
+    update,
+    name: NameRule::Label,
+    validate,
+    validate_status: checks::status::namespace,
+    ..PLAIN
+};
 
 /// Lets selectors select by name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -40,4 +51,16 @@ fn create(namespace: &mut Value) {
 fn update(new: &mut Value, old: &Value) {
     // Finalizers go through a subresource of their own.
     keep(new, old, "spec");
+}
+
+fn validate(namespace: &Value, errors: &mut Vec<FieldError>) {
+    let spec = Path::Root("spec");
+    let path = spec.field("finalizers");
+    for name in list(at(namespace, "spec"), "finalizers").iter().filter_map(Value::as_str) {
+        errors.extend(names::qualified(name).into_iter().map(|why| FieldError::invalid(path, name, why)));
+        if !name.contains('/') && name != FINALIZER {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(path, name, why));
+        }
+    }
 }

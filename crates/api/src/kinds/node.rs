@@ -10,6 +10,7 @@ pub(super) const RULES: Rules = Rules {
     default,
     validate: checks::cluster::node,
     validate_update: checks::cluster::node_update,
+    validate_status: checks::status::node,
     ..PLAIN
 };
 

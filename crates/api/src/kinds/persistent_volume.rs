@@ -9,8 +9,8 @@ use super::{PLAIN, Rules, checks, pod_spec};
 pub(super) const RULES: Rules = Rules {
     default,
     create,
-    validate: checks::small::persistent_volume,
-    validate_update: checks::small::volume_update,
+    validate: checks::storage::volume,
+    validate_update: checks::storage::volume_update,
     ..PLAIN
 };
 

@@ -9,8 +9,8 @@ use super::{PLAIN, Rules, checks};
 pub(super) const RULES: Rules = Rules {
     default,
     create,
-    validate: checks::small::persistent_volume_claim,
-    validate_update: checks::small::claim_update,
+    validate: checks::storage::claim,
+    validate_update: checks::storage::claim_update,
     ..PLAIN
 };
 

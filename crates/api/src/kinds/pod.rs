@@ -10,7 +10,9 @@ pub(super) const RULES: Rules = Rules {
     default,
     create,
     validate: checks::pod_spec::pod,
-    validate_update: checks::pod_spec::pod_update,
+    validate_create: checks::pod_spec::new_pod,
+    validate_update: checks::pod_update::pod,
+    validate_status: checks::pod_update::status,
     ..COUNTED
 };
 

@@ -8,6 +8,7 @@ use super::{COUNTED, Rules, checks, template};
 pub(super) const RULES: Rules = Rules {
     default,
     status_keeps_labels: true,
+    validate_status: checks::status::replicas,
     validate: checks::workload::replica_set,
     validate_update: checks::workload::selector_stays,
     ..COUNTED

@@ -11,6 +11,7 @@ pub(super) const RULES: Rules = Rules {
     name: NameRule::Label1035,
     validate: checks::service::validate,
     validate_update: checks::service::update,
+    validate_status: checks::status::load_balancer,
     ..PLAIN
 };
 

@@ -8,6 +8,7 @@ use super::{COUNTED, Rules, checks, persistent_volume_claim, template};
 pub(super) const RULES: Rules = Rules {
     default,
     status_keeps_labels: true,
+    validate_status: checks::status::stateful_set,
     validate: checks::workload::stateful_set,
     validate_update: checks::workload::stateful_set_update,
     ..COUNTED

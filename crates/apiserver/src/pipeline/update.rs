@@ -185,9 +185,10 @@ impl Pipeline {
             fields::track_update(&storage, &mut new, old, context, options, target.subresource);
         }
         errors.extend(match part {
-            // What else of a pod may not change has been kept.
-            Part::Resize | Part::EphemeralContainers => kinds::validate(&storage, &new),
-            Part::Main | Part::Status | Part::Finalize => kinds::validate_update(&storage, &new, old),
+            Part::Resize => kinds::validate_resize(&storage, &new, old),
+            Part::EphemeralContainers => kinds::validate_ephemeral_containers(&storage, &new, old),
+            Part::Main | Part::Finalize => kinds::validate_update(&storage, &new, old),
+            Part::Status => kinds::validate_status_update(&storage, &new, old),
         });
         dedup(&mut errors);
         if !errors.is_empty() {

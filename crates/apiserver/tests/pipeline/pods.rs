@@ -202,7 +202,9 @@ async fn a_kubelet_sees_its_pods_come_and_go() {
 #[tokio::test]
 async fn a_running_pod_gets_ephemeral_containers_and_other_resources_through_their_own_doors() {
     let server = Server::start().await;
-    let made = server.create(PODS, pod("a", json!({"nodeName": "n1"}))).await.expect("created");
+    let asks = json!({"nodeName": "n1", "containers": [
+        {"name": "c", "image": "i", "resources": {"requests": {"cpu": "500m"}}}]});
+    let made = server.create(PODS, pod("a", asks)).await.expect("created");
     for (subresource, patch, changed) in [
         (
             Subresource::EphemeralContainers,

@@ -2,25 +2,29 @@
 
 use serde_json::Value;
 
-use super::{all_wrong, formed, one_of, required};
+use super::{all_wrong, formed, one_of, required, resources};
 use crate::field::FieldError;
 use crate::kinds::access::{at, flag, has, int, list, map, text};
 use crate::kinds::metadata;
 use crate::kinds::path::Path;
 use crate::names;
-use crate::quantity::Quantity;
 
 const SPEC: Path<'static> = Path::Root("spec");
 
 pub(in crate::kinds) fn node(node: &Value, errors: &mut Vec<FieldError>) {
     let spec = at(node, "spec");
-    let field = SPEC.field("taints");
+    // They have always been told of as if they stood there.
+    let metadata = Path::Root("metadata");
+    let field = metadata.field("taints");
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (index, taint) in list(spec, "taints").iter().enumerate() {
         let path = field.index(index);
         let (key, effect) = (text(taint, "key"), text(taint, "effect"));
         all_wrong(names::qualified(key), key, path.field("key"), errors);
-        formed(taint, "value", names::label_value, &path, errors);
+        let wrong = names::label_value(text(taint, "value"));
+        if !wrong.is_empty() {
+            errors.push(FieldError::invalid(path.field("value"), text(taint, "value"), wrong.join(";")));
+        }
         if effect.is_empty() {
             errors.push(FieldError::required(path.field("effect"), ""));
         } else {
@@ -33,12 +37,7 @@ pub(in crate::kinds) fn node(node: &Value, errors: &mut Vec<FieldError>) {
         }
         seen.push((key, effect));
     }
-    let field = SPEC.field("podCIDRs");
-    for (index, network) in list(spec, "podCIDRs").iter().filter_map(Value::as_str).enumerate() {
-        if let Some(why) = names::cidr(network) {
-            errors.push(FieldError::invalid(field.index(index), network, why));
-        }
-    }
+    super::status::networks(spec, &SPEC, errors);
 }
 
 pub(in crate::kinds) fn node_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
@@ -57,12 +56,12 @@ pub(in crate::kinds) fn role_binding(binding: &Value, errors: &mut Vec<FieldErro
     let path = Path::Root("roleRef");
     one_of(role, "apiGroup", &[GROUP], &path, errors);
     let is_cluster_wide = text(binding, "kind") == "ClusterRoleBinding";
-    let kinds: &[&str] = if is_cluster_wide { &["ClusterRole"] } else { &["ClusterRole", "Role"] };
+    let kinds: &[&str] = if is_cluster_wide { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
     if !kinds.contains(&text(role, "kind")) {
         errors.push(FieldError::not_supported(path.field("kind"), text(role, "kind"), kinds));
     }
     required(role, "name", &path, errors);
-    all_wrong(names::path_segment(text(role, "name")), text(role, "name"), path.field("name"), errors);
+    formed(role, "name", names::path_segment, &path, errors);
     let field = Path::Root("subjects");
     for (index, subject) in list(binding, "subjects").iter().enumerate() {
         let path = field.index(index);
@@ -74,11 +73,15 @@ pub(in crate::kinds) fn role_binding(binding: &Value, errors: &mut Vec<FieldErro
                     let group = text(subject, "apiGroup");
                     errors.push(FieldError::not_supported(path.field("apiGroup"), group, &[""]));
                 }
-                if is_cluster_wide || text(subject, "namespace").is_empty() {
+                if is_cluster_wide {
                     required(subject, "namespace", &path, errors);
                 }
             }
-            "User" | "Group" => {
+            kind @ ("User" | "Group") => {
+                if text(subject, "name").is_empty() {
+                    let why = format!("{} name cannot be empty", kind.to_lowercase());
+                    errors.push(FieldError::invalid(path.field("name"), "", why));
+                }
                 if text(subject, "apiGroup") != GROUP {
                     let group = text(subject, "apiGroup");
                     errors.push(FieldError::not_supported(path.field("apiGroup"), group, &[GROUP]));
@@ -105,20 +108,29 @@ pub(in crate::kinds) fn priority_class(class: &Value, errors: &mut Vec<FieldErro
         [("system-node-critical", 2 * MOST + 1000), ("system-cluster-critical", 2 * MOST)];
     let name = text(at(class, "metadata"), "name");
     let value = int(class, "value").unwrap_or_default();
-    if SYSTEM.contains(&(name, value)) {
-        return;
-    }
+    let known = SYSTEM.iter().find(|(own, _)| *own == name);
     if name.starts_with("system-") {
-        let why = "priority class names with 'system-' prefix are reserved for system use only";
-        errors.push(FieldError::forbidden(Path::Root("metadata").field("name"), why));
-    }
-    if value > MOST {
+        let why = match known {
+            Some((_, own)) if *own != value => format!("value of {name} PriorityClass must be {own}"),
+            Some(_) if flag(class, "globalDefault") => {
+                format!("globalDefault of {name} PriorityClass must be false")
+            }
+            Some(_) => String::new(),
+            None => format!("{name} is not a known system priority class"),
+        };
+        if !why.is_empty() {
+            let why = format!(
+                "priority class names with 'system-' prefix are reserved for system use only. error: {why}"
+            );
+            errors.push(FieldError::forbidden(Path::Root("metadata").field("name"), why));
+        }
+    } else if value > MOST {
         let why = format!("maximum allowed value of a user defined priority is {MOST}");
         errors.push(FieldError::forbidden("value", why));
     }
     let policy = text(class, "preemptionPolicy");
     if !matches!(policy, "" | "Never" | "PreemptLowerPriority") {
-        let supported = ["Never", "PreemptLowerPriority"];
+        let supported = ["PreemptLowerPriority", "Never"];
         errors.push(FieldError::not_supported("preemptionPolicy", policy, &supported));
     }
 }
@@ -135,6 +147,15 @@ pub(in crate::kinds) fn priority_class_update(new: &Value, old: &Value, errors: 
 pub(in crate::kinds) fn runtime_class(class: &Value, errors: &mut Vec<FieldError>) {
     let handler = text(class, "handler");
     all_wrong(names::dns_label(handler), handler, "handler", errors);
+    let overhead = at(class, "overhead");
+    if !overhead.is_null() {
+        let limits = serde_json::json!({"limits": at(overhead, "podFixed")});
+        resources::requirements(&limits, resources::container_name, &[], &Path::Root("overhead"), errors);
+    }
+    let scheduling = at(class, "scheduling");
+    let path = Path::Root("scheduling");
+    metadata::labels(at(scheduling, "nodeSelector"), &path.field("nodeSelector"), errors);
+    super::pod_spec::tolerations(scheduling, &path.field("tolerations"), errors);
 }
 
 pub(in crate::kinds) fn runtime_class_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
@@ -150,6 +171,24 @@ pub(in crate::kinds) fn storage_class(class: &Value, errors: &mut Vec<FieldError
     } else {
         all_wrong(names::qualified(&provisioner.to_lowercase()), provisioner, "provisioner", errors);
     }
+    storage_parameters(class, errors);
+    let field = Path::Root("allowedTopologies");
+    for (index, term) in list(class, "allowedTopologies").iter().enumerate() {
+        let at_index = field.index(index);
+        let field = at_index.field("matchLabelExpressions");
+        let expressions = list(term, "matchLabelExpressions");
+        for (index, expression) in expressions.iter().enumerate() {
+            let path = field.index(index);
+            let key = text(expression, "key");
+            if list(expression, "values").is_empty() {
+                errors.push(FieldError::required(path.field("values"), ""));
+            }
+            all_wrong(names::qualified(key), key, path.field("key"), errors);
+            if expressions[..index].iter().any(|other| text(other, "key") == key) {
+                errors.push(FieldError::duplicate(path.field("key"), key));
+            }
+        }
+    }
     for (name, supported) in [
         ("reclaimPolicy", ["Delete", "Retain"]),
         ("volumeBindingMode", ["Immediate", "WaitForFirstConsumer"]),
@@ -157,6 +196,25 @@ pub(in crate::kinds) fn storage_class(class: &Value, errors: &mut Vec<FieldError
         if has(class, name) && !supported.contains(&text(class, name)) {
             errors.push(FieldError::not_supported(name, text(class, name), &supported));
         }
+    }
+}
+
+/// What a provisioner is told: not too much.
+fn storage_parameters(class: &Value, errors: &mut Vec<FieldError>) {
+    const MOST: usize = 512;
+    const MOST_BYTES: usize = 256 * 1024;
+    let parameters: Vec<_> = map(class, "parameters").collect();
+    if parameters.len() > MOST {
+        errors.push(FieldError::too_long("parameters", MOST));
+        return;
+    }
+    if parameters.iter().any(|(key, _)| key.is_empty()) {
+        errors.push(FieldError::invalid("parameters", "", "field can not be empty."));
+    }
+    let size: usize =
+        parameters.iter().map(|(key, value)| key.len() + value.as_str().unwrap_or_default().len()).sum();
+    if size > MOST_BYTES {
+        errors.push(FieldError::too_long("parameters", MOST_BYTES));
     }
 }
 
@@ -168,68 +226,6 @@ pub(in crate::kinds) fn storage_class_update(new: &Value, old: &Value, errors: &
     }
     if at(new, "volumeBindingMode") != at(old, "volumeBindingMode") {
         errors.push(FieldError::immutable("volumeBindingMode", at(new, "volumeBindingMode")));
-    }
-}
-
-fn amount(owner: &Value, list: &str, name: &str) -> Option<Quantity> {
-    Quantity::parse(text(at(owner, list), name)).ok()
-}
-
-pub(in crate::kinds) fn limit_range(range: &Value, errors: &mut Vec<FieldError>) {
-    let field = SPEC.field("limits");
-    let mut seen: Vec<&str> = Vec::new();
-    for (index, limit) in list(at(range, "spec"), "limits").iter().enumerate() {
-        let path = field.index(index);
-        let kind = text(limit, "type");
-        if seen.contains(&kind) {
-            errors.push(FieldError::duplicate(path.field("type"), kind));
-        }
-        seen.push(kind);
-        if kind == "Pod" {
-            for name in ["default", "defaultRequest"] {
-                if map(limit, name).next().is_some() {
-                    let why = "may not be specified when `type` is 'Pod'";
-                    errors.push(FieldError::forbidden(path.field(name), why));
-                }
-            }
-        }
-        let lists = [
-            ("min", "max", "min value", "max value"),
-            ("defaultRequest", "max", "default request value", "max value"),
-            ("defaultRequest", "default", "default request value", "default limit value"),
-            ("default", "max", "default value", "max value"),
-            ("min", "defaultRequest", "min value", "default request value"),
-        ];
-        for (low, high, low_word, high_word) in lists {
-            for (resource, _) in map(limit, low) {
-                let (Some(least), Some(most)) = (amount(limit, low, resource), amount(limit, high, resource))
-                else {
-                    continue;
-                };
-                if least > most {
-                    let field = path.field(low);
-                    let why = format!("{low_word} {least} is greater than {high_word} {most}");
-                    errors.push(FieldError::invalid(field.key(resource), least.to_string(), why));
-                }
-            }
-        }
-    }
-}
-
-pub(in crate::kinds) fn resource_quota(quota: &Value, errors: &mut Vec<FieldError>) {
-    let field = SPEC.field("hard");
-    for (resource, value) in map(at(quota, "spec"), "hard") {
-        let path = field.key(resource);
-        all_wrong(names::qualified(resource), resource, path, errors);
-        let Some(quantity) = value.as_str().and_then(|text| Quantity::parse(text).ok()) else { continue };
-        if quantity.sign() == std::cmp::Ordering::Less {
-            errors.push(FieldError::invalid(path, value.clone(), metadata::NOT_NEGATIVE));
-        }
-        let is_count = resource.starts_with("count/")
-            || matches!(resource.as_str(), "pods" | "services" | "secrets" | "configmaps" | "resourcequotas");
-        if is_count && quantity.milli_value() % 1000 != 0 {
-            errors.push(FieldError::invalid(path, value.clone(), "must be an integer"));
-        }
     }
 }
 

@@ -3,16 +3,31 @@
 //!
 //! The rules of smaller kinds stand in the kind's own file.
 
+pub(super) mod amounts;
+pub(super) mod autoscaler;
 pub(super) mod cluster;
 mod container;
 pub(super) mod cron;
+mod field_ref;
+pub(super) mod flow;
+mod handler;
+pub(super) mod job;
 pub(super) mod network;
+#[cfg(test)]
+mod others_refused;
 pub(super) mod pod_spec;
+pub(super) mod pod_update;
+#[cfg(test)]
+mod pods_refused;
 #[cfg(test)]
 mod refusals;
+mod resources;
 mod scheduling;
+mod security;
 pub(super) mod service;
 pub(super) mod small;
+pub(super) mod status;
+pub(super) mod storage;
 #[cfg(test)]
 mod tests;
 mod volume;

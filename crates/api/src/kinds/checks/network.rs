@@ -8,6 +8,7 @@ use super::workload::label_selector;
 use super::{all_wrong, formed, one_of, required};
 use crate::field::FieldError;
 use crate::kinds::access::{at, has, int, list, text};
+use crate::kinds::metadata;
 use crate::kinds::path::Path;
 use crate::names;
 
@@ -104,6 +105,7 @@ fn backend(backend: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
             let field = path.field("resource");
             required(resource, "kind", &field, errors);
             required(resource, "name", &field, errors);
+            formed(resource, "name", names::path_segment, &field, errors);
         }
         (false, true) => {
             let field = path.field("service");
@@ -172,13 +174,13 @@ pub(in crate::kinds) fn network_policy(policy: &Value, errors: &mut Vec<FieldErr
     }
     for (index, ty) in types.iter().filter_map(Value::as_str).enumerate() {
         if !matches!(ty, "Ingress" | "Egress") {
-            errors.push(FieldError::not_supported(field.index(index), ty, &["Egress", "Ingress"]));
+            errors.push(FieldError::not_supported(field.index(index), ty, &["Ingress", "Egress"]));
         }
     }
 }
 
 fn policy_port(port: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    one_of(port, "protocol", &PROTOCOLS, path, errors);
+    one_of(port, "protocol", &["TCP", "UDP", "SCTP"], path, errors);
     let value = at(port, "port");
     if !value.is_null() {
         super::port(value, path.field("port"), errors);
@@ -224,8 +226,29 @@ fn policy_peer(peer: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     for (index, part) in list(block, "except").iter().filter_map(Value::as_str).enumerate() {
         if let Some(why) = names::cidr(part) {
             errors.push(FieldError::invalid(except.index(index), part, why));
+        } else if names::cidr(network).is_none() && !is_within(part, network) {
+            let why = "must be a strict subset of `cidr`";
+            errors.push(FieldError::invalid(except.index(index), part, why));
         }
     }
+}
+
+/// Whether a network is a part of another, and not all of it.
+fn is_within(part: &str, whole: &str) -> bool {
+    let read = |text: &str| {
+        let (address, length) = text.split_once('/')?;
+        let bits = match address.parse::<IpAddr>().ok()? {
+            IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
+            IpAddr::V6(address) => (u128::from(address), 128),
+        };
+        Some((bits.0, bits.1, length.parse::<u32>().ok()?))
+    };
+    let (Some((part, part_size, part_length)), Some((whole, size, length))) = (read(part), read(whole))
+    else {
+        return false;
+    };
+    let prefix = |address: u128| if length == 0 { 0 } else { address >> (size - length) };
+    part_size == size && part_length > length && prefix(part) == prefix(whole)
 }
 
 pub(in crate::kinds) fn endpoint_slice(slice: &Value, errors: &mut Vec<FieldError>) {
@@ -258,8 +281,33 @@ pub(in crate::kinds) fn endpoint_slice(slice: &Value, errors: &mut Vec<FieldErro
         }
         formed(endpoint, "nodeName", names::dns_subdomain, &path, errors);
         formed(endpoint, "hostname", names::dns_label, &path, errors);
+        let topology = at(endpoint, "deprecatedTopology");
+        metadata::labels(topology, &path.field("deprecatedTopology"), errors);
+        hints(endpoint, &path.field("hints"), errors);
     }
     slice_ports(slice, errors);
+}
+
+/// For whom an endpoint is meant.
+fn hints(endpoint: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    const MOST: usize = 8;
+    for name in ["forZones", "forNodes"] {
+        let field = path.field(name);
+        let all = list(at(endpoint, "hints"), name);
+        if all.len() > MOST {
+            errors.push(FieldError::too_many(field, all.len(), MOST));
+            continue;
+        }
+        for (index, hint) in all.iter().enumerate() {
+            let path = field.index(index);
+            let own = text(hint, "name");
+            if all[..index].iter().any(|other| text(other, "name") == own) {
+                errors.push(FieldError::duplicate(path.field("name"), own));
+            }
+            let rule = if name == "forZones" { names::label_value } else { names::dns_subdomain };
+            all_wrong(rule(own), own, path.field("name"), errors);
+        }
+    }
 }
 
 fn endpoint_address(address: &str, family: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
@@ -279,16 +327,24 @@ fn endpoint_address(address: &str, family: &str, path: &Path<'_>, errors: &mut V
 }
 
 /// Traffic is never sent to addresses that mean the node itself or no one.
-fn special_address(address: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+pub(super) fn special_address(address: &str, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let Ok(parsed) = address.parse::<IpAddr>() else { return };
-    let is_link_local = matches!(parsed, IpAddr::V4(address) if address.is_link_local());
+    let is_link_local = match parsed {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    // Of the addresses of many, those that stay on the link.
+    let is_link_multicast = match parsed {
+        IpAddr::V4(address) => address.octets()[..3] == [224, 0, 0],
+        IpAddr::V6(address) => address.segments()[0] & 0xff0f == 0xff02,
+    };
     let why = if parsed.is_unspecified() {
         format!("may not be unspecified ({address})")
     } else if parsed.is_loopback() {
         "may not be in the loopback range (127.0.0.0/8, ::1/128)".to_owned()
     } else if is_link_local {
         "may not be in the link-local range (169.254.0.0/16, fe80::/10)".to_owned()
-    } else if parsed.is_multicast() {
+    } else if is_link_multicast {
         "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".to_owned()
     } else {
         return;
@@ -297,8 +353,13 @@ fn special_address(address: &str, path: &Path<'_>, errors: &mut Vec<FieldError>)
 }
 
 fn slice_ports(slice: &Value, errors: &mut Vec<FieldError>) {
+    const MOST_PORTS: usize = 100;
     let field = Path::Root("ports");
     let mut seen: Vec<&str> = Vec::new();
+    if list(slice, "ports").len() > MOST_PORTS {
+        errors.push(FieldError::too_many(field, list(slice, "ports").len(), MOST_PORTS));
+        return;
+    }
     for (index, port) in list(slice, "ports").iter().enumerate() {
         let path = field.index(index);
         let name = text(port, "name");
@@ -353,6 +414,7 @@ pub(in crate::kinds) fn endpoints(endpoints: &Value, errors: &mut Vec<FieldError
             }
             required(port, "protocol", &path, errors);
             one_of(port, "protocol", &PROTOCOLS, &path, errors);
+            formed(port, "appProtocol", names::qualified, &path, errors);
         }
     }
 }

