@@ -12,6 +12,7 @@ use api::quantity::Quantity;
 use clap::Parser;
 use component::CommonArgs;
 
+use crate::admission::{Allowed, Network};
 use crate::authn::AuthnArgs;
 
 pub use etcd::{EtcdArgs, EtcdConfigError, EtcdStore};
@@ -60,6 +61,10 @@ pub struct Args {
     /// The address at which nodes and pods reach this server; the bind address where it is not given.
     #[arg(long, value_name = "IP")]
     pub advertise_address: Option<IpAddr>,
+    /// A network that webhooks may be in although it is loopback, link-local or the like; may be repeated. Loopback
+    /// is open anyway where the server listens on loopback only.
+    #[arg(long, value_name = "CIDR")]
+    pub webhook_allow_network: Vec<Network>,
     /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
@@ -107,6 +112,8 @@ pub struct Config {
     pub advertise: IpAddr,
     /// Who is known.
     pub authn: AuthnArgs,
+    /// Where webhooks may be beside ordinary hosts.
+    pub webhooks: Allowed,
 }
 
 /// Why a command line cannot work.
@@ -166,6 +173,10 @@ impl TryFrom<Args> for Config {
             history_bytes,
             advertise,
             authn: args.authn,
+            webhooks: Allowed {
+                loopback: args.bind_address.is_loopback(),
+                networks: args.webhook_allow_network,
+            },
         })
     }
 }

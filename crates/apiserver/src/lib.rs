@@ -31,7 +31,7 @@ mod streams;
 mod table;
 mod view;
 
-mod admission;
+pub mod admission;
 pub mod bootstrap;
 mod kinds;
 pub mod pipeline;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use component::{Context, Kubeconfig};
 
+use crate::admission::Allowed;
 use crate::config::{Config, StoreKind};
 use crate::pipeline::Pipeline;
 use crate::pki::Kubeconfigs;
@@ -82,5 +83,6 @@ pub fn config(store: StoreKind, directory: Option<&Path>) -> Config {
         history_bytes: 512 << 20,
         advertise: loopback,
         authn: Default::default(),
+        webhooks: Allowed { loopback: true, networks: Vec::new() },
     }
 }

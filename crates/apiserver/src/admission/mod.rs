@@ -1,12 +1,13 @@
 //! What is decided about a write before it is stored: who may do it is settled, now it is about what.
 //!
 //! ```text
-//! document ─> mutate: built in, in the order of Kubernetes ─> prepared, validated ─> validate: built in ─> store
+//! document ─> mutate: built in, in the order of Kubernetes ─> webhooks ─> prepared, validated
+//!          ─> validate: built in, webhooks ─> store
 //! ```
 //!
 //! One file for each plugin, named as in Kubernetes. A plugin is a function of the request, the object, the object
-//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. The verbs of the
-//! [pipeline](crate::pipeline) call [`mutate`] and [`validate`] and nothing else of this.
+//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. [`webhooks`] ask others. The verbs of the
+//! [pipeline](crate::pipeline) come here through one file, `admit`.
 
 mod default_ingress_class;
 mod default_storage_class;
@@ -21,6 +22,7 @@ mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,8 @@ use crate::pipeline::{Subresource, UserInfo};
 
 pub(crate) use namespace_lifecycle::check_namespace;
 pub(crate) use service_account::{DEFAULT as DEFAULT_ACCOUNT, names_none as names_no_account};
+pub use webhooks::{Allowed, Network};
+pub(crate) use webhooks::{Question, Webhooks};
 
 /// The annotation of a pod that a kubelet made of a file of its own.
 const MIRROR: &str = "kubernetes.io/config.mirror";

@@ -49,8 +49,9 @@ impl Pipeline {
             delete::check_preconditions(def, entry, options)?;
             let old = object::stored(entry)?;
             let one = named(def, entry.key.namespace(), entry.key.name());
-            let admitted = Admitted { context, target: &one, storage: &storage };
-            admitted.validate(&snapshot, Operation::Delete, None, Some(&old), &mut Vec::new())?;
+            let (dry_run, operation) = (options.dry_run, Operation::Delete);
+            let admitted = Admitted { context, target: &one, storage: &storage, dry_run, operation };
+            self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
             let plan = delete::plan(def, &old, options, context.now);
             if let Some(write) = delete::to_write(entry, &plan, self.author(context, "")) {
                 planned.push((entry.key.clone(), plan));

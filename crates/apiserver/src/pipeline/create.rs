@@ -75,8 +75,9 @@ impl Pipeline {
         let snapshot = self.account_of_pod(snapshot, def, namespace, &document).await;
         codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
-        let admitted = Admitted { context, target, storage: &storage };
-        admitted.mutate(&snapshot, Operation::Create, &mut document, None)?;
+        let (dry_run, operation) = (options.dry_run, Operation::Create);
+        let admitted = Admitted { context, target, storage: &storage, dry_run, operation };
+        self.admit(&admitted, &snapshot, &mut document, None, &mut warnings).await?;
         let status = self.inner.kinds.keeps_status(&storage).then(|| document["status"].take());
         kinds::prepare_for_create(&storage, &mut document);
         if let Some(status) = status.filter(Value::is_object) {
@@ -137,7 +138,7 @@ impl Pipeline {
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
-        admitted.validate(snapshot, Operation::Create, Some(document), None, warnings)?;
+        self.judge(admitted, snapshot, Some(document), None, warnings).await?;
         let mut allocated = self.inner.kinds.allocate_create(storage, document)?;
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });

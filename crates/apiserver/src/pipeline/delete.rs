@@ -60,13 +60,14 @@ impl Pipeline {
     ) -> Answer<Deleted> {
         let def = &target.def;
         let storage = self.registry().storage(def);
-        let admitted = Admitted { context, target, storage: &storage };
+        let (dry_run, operation) = (options.dry_run, Operation::Delete);
+        let admitted = Admitted { context, target, storage: &storage, dry_run, operation };
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let entry = self.existing(&snapshot, target)?;
             check_preconditions(def, &entry, options)?;
             let old = object::stored(&entry)?;
-            admitted.validate(&snapshot, Operation::Delete, None, Some(&old), &mut Vec::new())?;
+            self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
             let plan = plan(def, &old, options, context.now);
             if options.dry_run || plan == Plan::Nothing {
                 return Ok(self.pretend(def, entry, plan));

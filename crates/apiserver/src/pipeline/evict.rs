@@ -45,9 +45,10 @@ impl Pipeline {
         let pod_target = Target { subresource: None, ..target.clone() };
         let snapshot = self.inner.store.snapshot();
         let pod = object::stored(&*self.existing(&snapshot, &pod_target)?)?;
-        let admitted = Admitted { context, target, storage: &target.def };
+        let (dry_run, operation) = (options.dry_run, Operation::Create);
+        let admitted = Admitted { context, target, storage: &target.def, dry_run, operation };
         let mut eviction = decoded.object;
-        admitted.mutate(&snapshot, Operation::Create, &mut eviction, Some(&pod))?;
+        admitted.mutate(&snapshot, &mut eviction, Some(&pod))?;
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let pod = self.existing(&snapshot, &pod_target)?;

@@ -70,6 +70,7 @@ pub use types::*;
 pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
+use crate::admission::{Allowed, Webhooks};
 use crate::authn::Authenticator;
 use crate::crd::Definitions;
 use crate::kinds::Kinds;
@@ -102,6 +103,7 @@ struct Inner {
     pods: Arc<ResourceDef>,
     buckets: Buckets,
     authors: author::Authors,
+    webhooks: Webhooks,
 }
 
 /// The buckets that verbs look into beside the one that they are about.
@@ -134,8 +136,14 @@ impl Pipeline {
                 pods,
                 buckets,
                 authors: Default::default(),
+                webhooks: Webhooks::default(),
             }),
         }
+    }
+
+    /// Lets webhooks be at more addresses than those of ordinary hosts.
+    pub fn allow_webhooks(&self, allowed: Allowed) {
+        self.inner.webhooks.allow(allowed);
     }
 
     /// The store underneath.

@@ -169,8 +169,9 @@ impl Pipeline {
             self.inner.kinds.admit_update(&storage, &mut new, old);
         }
         let snapshot = self.inner.store.snapshot();
-        let admitted = Admitted { context, target, storage: &storage };
-        admitted.mutate(&snapshot, Operation::Update, &mut new, Some(old))?;
+        let (dry_run, operation) = (options.dry_run, Operation::Update);
+        let admitted = Admitted { context, target, storage: &storage, dry_run, operation };
+        self.admit(&admitted, &snapshot, &mut new, Some(old), &mut warnings).await?;
         match part {
             Part::Main => {
                 self.check_grants(context, &storage, &new, Some(old))?;
@@ -195,7 +196,7 @@ impl Pipeline {
             return Err(kinds::invalid(def, name, &errors));
         }
 
-        admitted.validate(&snapshot, Operation::Update, Some(&new), Some(old), &mut warnings)?;
+        self.judge(&admitted, &snapshot, Some(&new), Some(old), &mut warnings).await?;
         if same(&new, old) {
             let mut unchanged = object::of_entry(def, entry.clone())?;
             unchanged.warnings = warnings;

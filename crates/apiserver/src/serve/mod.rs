@@ -137,6 +137,7 @@ impl Server {
             authn: Arc::new(Authenticator::new(&store, tokens.clone(), token_file)),
             names: Arc::new(RandomNames),
         });
+        pipeline.allow_webhooks(config.webhooks.clone());
         let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
         bootstrap.run(&pipeline).await.map_err(StartError::Bootstrap)?;
         pipeline.settle_definitions(now).await;

@@ -10,3 +10,4 @@ mod recorded;
 mod samples;
 mod services;
 mod verbs;
+mod webhooks;
