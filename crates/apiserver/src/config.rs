@@ -13,6 +13,7 @@ use clap::Parser;
 use component::CommonArgs;
 
 use crate::admission::{Allowed, Network};
+use crate::audit::AuditArgs;
 use crate::authn::AuthnArgs;
 
 pub use etcd::{EtcdArgs, EtcdConfigError, EtcdStore};
@@ -68,6 +69,9 @@ pub struct Args {
     /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
+    /// What is recorded of requests.
+    #[command(flatten)]
+    pub audit: AuditArgs,
     /// Who is known.
     #[command(flatten)]
     pub authn: AuthnArgs,
@@ -114,6 +118,8 @@ pub struct Config {
     pub authn: AuthnArgs,
     /// Where webhooks may be beside ordinary hosts.
     pub webhooks: Allowed,
+    /// What is recorded of requests.
+    pub audit: AuditArgs,
 }
 
 /// Why a command line cannot work.
@@ -177,6 +183,7 @@ impl TryFrom<Args> for Config {
                 loopback: args.bind_address.is_loopback(),
                 networks: args.webhook_allow_network,
             },
+            audit: args.audit,
         })
     }
 }

@@ -18,6 +18,7 @@ pub mod config;
 pub mod pki;
 pub mod serve;
 
+pub mod audit;
 pub mod authn;
 pub mod authz;
 mod crd;

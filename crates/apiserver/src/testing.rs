@@ -84,5 +84,6 @@ pub fn config(store: StoreKind, directory: Option<&Path>) -> Config {
         advertise: loopback,
         authn: Default::default(),
         webhooks: Allowed { loopback: true, networks: Vec::new() },
+        audit: Default::default(),
     }
 }

@@ -97,11 +97,13 @@ pub(super) fn body(encoding: i32, bytes: Bytes) -> Answer<Body> {
             return Err(Status::failure(Reason::UnsupportedMediaType, message));
         }
     };
+    crate::audit::sent(&bytes);
     Ok(Body { media, bytes })
 }
 
 /// The body of a patch: an apply may be YAML.
 pub(super) fn patch_body(kind: PatchType, bytes: Bytes) -> Body {
+    crate::audit::sent(&bytes);
     let is_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     let media = if kind == PatchType::Apply && !is_json { MediaType::Yaml } else { MediaType::Json };
     Body { media, bytes }

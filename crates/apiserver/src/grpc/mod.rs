@@ -25,6 +25,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
+use crate::audit::{self, Outcome, Record};
 use crate::authn;
 use crate::logs::Kubelets;
 use crate::pipeline::{Past, Pipeline, RequestContext, UserInfo};
@@ -97,7 +98,34 @@ impl Services {
 }
 
 /// Answers a gRPC request. Anyone may ask for health; everything else is for those who are known.
-pub(crate) async fn handle(app: &App, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
+    let Some(audit) = &app.audit else { return answer(app, peer, request).await };
+    let agent = request.headers().get(http::header::USER_AGENT);
+    let agent = agent.and_then(|agent| agent.to_str().ok()).unwrap_or_default().to_owned();
+    let (id, uri) = (uuid::Uuid::new_v4().to_string(), request.uri().path().to_owned());
+    let record = Arc::new(Record::new(id, uri, "post", peer.address, agent, app.clock.now()));
+    let response = audit::scope(Some(record.clone()), answer(app, peer, request)).await;
+    let mut outcome = Outcome { code: 200, ..Outcome::default() };
+    let Some(failed) = tonic::Status::from_header_map(response.headers()) else {
+        // The answer, or its failure, is still to come.
+        let ended = audit.ending(record, outcome);
+        return response.map(|body| {
+            body.map_frame(move |frame| {
+                let _until_then = &ended;
+                frame
+            })
+            .boxed_unsync()
+        });
+    };
+    if failed.code() != tonic::Code::Ok {
+        let status = rpc::status::from_grpc(&failed);
+        outcome = Outcome { code: status.code, status: Some(status), answer: None };
+    }
+    audit.complete(&record, &outcome);
+    response
+}
+
+async fn answer(app: &App, peer: &Peer, mut request: Request<Incoming>) -> Response<Body> {
     let service = request.uri().path().split('/').nth(1).unwrap_or_default();
     let services = &app.services;
     let (service, public) = match service {

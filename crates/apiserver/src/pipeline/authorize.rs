@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Pipeline;
 use super::object::meta;
 use super::types::{Answer, RequestContext, Subresource, Target, UserInfo};
+use crate::audit;
 use crate::authz::{Grant, Rule};
 
 /// What is asked for. Either a resource or a path.
@@ -181,7 +182,9 @@ fn same_grants(new: &Value, old: &Value) -> bool {
 
 /// Turns a no into the Status that says what was not allowed.
 pub(super) fn check(authorizer: &dyn Authorizer, attributes: &Attributes<'_>) -> Result<(), Status> {
-    match authorizer.authorize(attributes) {
+    let decision = authorizer.authorize(attributes);
+    audit::asked(attributes, &decision);
+    match decision {
         Decision::Allow(_) => Ok(()),
         Decision::Deny(why) => Err(forbidden(attributes, &why)),
     }

@@ -35,7 +35,7 @@ pub(super) async fn object(head: &Parts, target: &Target, body: Incoming) -> Res
     let bytes = read(body).await?;
     match media {
         Some(media) => Ok(Body { media, bytes }),
-        None => protobuf::read(target, &bytes),
+        None => protobuf::read(target, &bytes).inspect(|body| crate::audit::sent(&body.bytes)),
     }
 }
 
@@ -46,7 +46,11 @@ pub(super) async fn read(body: Incoming) -> Result<Bytes, Status> {
     }
     match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Err(_) => Err(Status::failure(Reason::Timeout, "the body of the request did not come in time")),
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => {
+            let bytes = collected.to_bytes();
+            crate::audit::sent(&bytes);
+            Ok(bytes)
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Status::bad_request(format!("the body of the request was cut off: {error}"))),
     }

@@ -9,6 +9,7 @@
 //! Read on: [`route`] for paths, [`negotiate`] for encodings, [`answer`] for responses.
 
 mod answer;
+mod audited;
 mod body;
 mod documents;
 mod list;
@@ -35,11 +36,11 @@ use tracing::debug;
 use self::query::Query;
 pub(crate) use self::query::decode as unescaped;
 use self::route::{ResourcePath, Route};
-use crate::authn;
 use crate::metrics::Labels;
 use crate::pipeline::{RequestContext, Subresource, Target, deprecation, read_only};
 use crate::serve::{App, Body, Peer};
 use crate::streams::Proxied;
+use crate::{audit, authn};
 
 /// Names a request in logs; sent back, so that a user can be found in them.
 const AUDIT_ID: &str = "audit-id";
@@ -78,11 +79,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> &'a str {
 pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
     let (mut head, body) = request.into_parts();
-    let moment = past::split(&mut head);
     let audit_id = audit_id(&head.headers);
+    let record = audited::begin(app, peer, &mut head, &audit_id);
+    let moment = past::split(&mut head);
     let mut labels = Labels::default();
     let mut streams = false;
-    let answered = dispatch(app, peer, &head, moment.as_deref(), body, &mut labels, &mut streams).await;
+    let answer = dispatch(app, peer, &head, moment.as_deref(), body, &mut labels, &mut streams);
+    let answered = audit::scope(record.clone(), answer).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(Refusal::Status(status)) => answer::status(&head, &status),
@@ -98,6 +101,9 @@ pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -
     }
     let code = response.status().as_u16();
     app.requests.answered(labels, code, (!streams).then_some(took));
+    if let (Some(audit), Some(record)) = (&app.audit, record) {
+        response = audited::end(audit, record, response, streams).await;
+    }
     if head.method == Method::HEAD {
         response = response.map(|_| crate::serve::empty());
     }
@@ -142,7 +148,9 @@ async fn dispatch(
         }
     }
     let sender = sender.ok_or_else(authn::unauthorized)?;
-    let user = authn::acting(sender, &head.headers, |asked| app.pipeline.require(asked))?;
+    audit::known(&sender, None);
+    let user = authn::acting(sender.clone(), &head.headers, |asked| app.pipeline.require(asked))?;
+    audit::known(&sender, Some(&user));
     let mut context = app.context(user, text(&head.headers, &header::USER_AGENT));
     if let Some(moment) = moment {
         if !matches!(head.method, Method::GET | Method::HEAD) {

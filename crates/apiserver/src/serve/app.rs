@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use component::{Context, Endpoints, SharedClock, Shutdown};
 
+use crate::audit::Audit;
 use crate::discovery::Documents;
 use crate::grpc::Services;
 use crate::logs::Kubelets;
@@ -22,6 +23,8 @@ pub(crate) struct Inputs {
     /// Of the Secrets of a store on the disk.
     pub(crate) encryption: Option<Encryption>,
     pub(crate) kubelets: Kubelets,
+    /// Where requests are recorded, if anywhere.
+    pub(crate) audit: Option<Arc<Audit>>,
     /// Where clients outside find the server, for discovery.
     pub(crate) address: SocketAddr,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) openapi: OpenApi,
     pub(crate) kubelets: Arc<Kubelets>,
     pub(crate) services: Services,
+    /// Where requests are recorded, if anywhere.
+    pub(crate) audit: Option<Arc<Audit>>,
     /// Where clients outside find the server.
     pub(crate) address: SocketAddr,
 }
@@ -54,7 +59,7 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(crate) fn new(inputs: Inputs) -> Self {
-        let Inputs { pipeline, context, authority, encryption, kubelets, address } = inputs;
+        let Inputs { pipeline, context, authority, encryption, kubelets, audit, address } = inputs;
         let kubelets = Arc::new(kubelets);
         let services = Services::new(&pipeline, authority, encryption, &kubelets, &context);
         Self(Arc::new(Shared {
@@ -64,6 +69,7 @@ impl App {
             endpoints: Endpoints { health: context.health, metrics: context.metrics },
             clock: context.clock,
             address,
+            audit,
             shutdown: context.shutdown,
             pipeline,
             kubelets,

@@ -5,6 +5,7 @@
 //! not read holds only its own buffers.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 pub(crate) struct Peer {
     /// The user of the client certificate, where there is one.
     pub(crate) user: Option<UserInfo>,
+    /// Where it connects from.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// The open connections, as permits: all of them are back when none is open.
@@ -174,6 +177,7 @@ struct Connection {
 impl Connection {
     async fn run(self, stream: TcpStream, stopping: &Shutdown) {
         let Self { acceptor, app, permit } = self;
+        let address = stream.peer_addr().ok();
         // Small answers must not wait for each other; where it does not work they are only slower.
         let _ = stream.set_nodelay(true);
         let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream));
@@ -183,7 +187,8 @@ impl Connection {
             Err(_) => return debug!("TLS handshake timed out"),
         };
         let certificates = stream.get_ref().1.peer_certificates();
-        let peer = Peer { user: certificates.and_then(|chain| authn::user_of(chain.first()?)) };
+        let user = certificates.and_then(|chain| authn::user_of(chain.first()?));
+        let peer = Peer { user, address };
         let service = service_fn(move |request: Request<Incoming>| {
             let (app, peer) = (app.clone(), peer.clone());
             async move { Ok::<_, Infallible>(answer(app, peer, request).await) }

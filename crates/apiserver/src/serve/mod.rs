@@ -28,6 +28,7 @@ pub use restore::{RestoreFailure, restore};
 
 use self::listener::Tls;
 
+use crate::audit::{Audit, AuditError};
 use crate::authn::{self, Authenticator, TokenFile, TokenFileError};
 use crate::authz::{self, Authorization};
 use crate::bootstrap::Bootstrap;
@@ -60,6 +61,9 @@ pub enum StartError {
     /// Keys and certificates.
     #[error("prepare keys and certificates")]
     Pki(#[source] PkiError),
+    /// The audit log.
+    #[error("open the audit log")]
+    Audit(#[source] AuditError),
     /// The file of tokens.
     #[error("read the tokens of --token-auth-file")]
     TokenFile(#[source] TokenFileError),
@@ -143,6 +147,7 @@ impl Server {
         pipeline.settle_definitions(now).await;
         listening.ok();
 
+        let audit = Audit::open(&config.audit, context.clock.clone()).map_err(StartError::Audit)?;
         let account_secrets = authn::secrets::Tokens {
             pipeline: pipeline.clone(),
             key: tokens,
@@ -155,6 +160,7 @@ impl Server {
             // Several servers have the keys of what is in etcd: none of them can change them for all.
             encryption: encryption.filter(|_| matches!(config.store, StoreKind::Local(_))),
             kubelets,
+            audit,
             address: SocketAddr::new(config.advertise, address.port()),
         });
         renew(place, &tls, &app, &context);

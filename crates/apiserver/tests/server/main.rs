@@ -1,5 +1,6 @@
 //! A whole server, asked over real TLS: what REST and gRPC promise beside what the pipeline does.
 
+mod audit;
 mod auth;
 mod etcd;
 mod grpc;
