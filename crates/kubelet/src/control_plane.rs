@@ -123,6 +123,8 @@ pub trait ControlPlane: Send + Sync + 'static {
     fn services(&self, namespace: &str) -> Vec<Service>;
     /// Merges into the status of a pod.
     fn patch_status<'a>(&'a self, namespace: &'a str, name: &'a str, patch: &'a Value) -> Reply<'a, ()>;
+    /// Creates a pod: the mirror of a static one.
+    fn create_pod<'a>(&'a self, namespace: &'a str, pod: &'a Value) -> Reply<'a, ()>;
     /// Removes a pod that has ended, if it still is the one with this uid.
     fn delete_pod<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()>;
     /// Tells users what happened. `container` is the field path of the container, or empty.
@@ -181,6 +183,10 @@ impl ControlPlane for ApiServer {
         Box::pin(async move {
             self.client.api::<Pod>().patch_status(namespace, name, PatchType::Merge, patch).await.map(|_| ())
         })
+    }
+
+    fn create_pod<'a>(&'a self, namespace: &'a str, pod: &'a Value) -> Reply<'a, ()> {
+        Box::pin(async move { self.client.api::<Pod>().create(namespace, pod).await.map(|_| ()) })
     }
 
     fn delete_pod<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()> {

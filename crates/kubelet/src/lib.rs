@@ -1,6 +1,7 @@
 //! Runs the pods of one node on Docker Engine.
 //!
 //! ```text
+//! pods       which there are, static ones too
 //! pod        what a Pod says (projection)       actions    what to do next (pure)
 //! runtime    containers: a trait, Docker        status     what to report (pure)
 //! cni        the pod network                    container  from spec to container (pure)
@@ -23,6 +24,7 @@ pub mod container;
 pub mod control_plane;
 pub mod node;
 pub mod pod;
+pub mod pods;
 pub mod pressure;
 pub mod probe;
 mod run;

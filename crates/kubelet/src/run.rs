@@ -21,6 +21,8 @@ use crate::control_plane::{ApiServer, ControlPlane, Service};
 use crate::node::facts::Facts;
 use crate::node::{Node, Readiness, Reporter};
 use crate::pod::Pod;
+use crate::pods::folder::Folder;
+use crate::pods::{Pods, mirrored};
 use crate::pressure::Guard;
 use crate::pressure::signals::NodeSignals;
 use crate::probe::Prober;
@@ -101,7 +103,8 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         EventRecorder::start(&client, "kubelet", &config.node_name, Arc::clone(&context.clock), &shutdown);
 
     let queue = WorkQueue::<String>::new();
-    let pods = watch_pods(&client, &config.node_name, &queue, &shutdown);
+    let store = watch_pods(&client, &config.node_name, &queue, &shutdown);
+    let pods = Pods::new(store.clone());
     let services = Informer::<Service>::new().spawn(&client.api(), &shutdown);
     let control: Arc<dyn ControlPlane> =
         Arc::new(ApiServer { client: client.clone(), recorder, services: services.clone() });
@@ -161,11 +164,15 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     spawn(&shutdown, "start-workers", async move {
         // Before the first list of pods every container would look like one that nobody wants.
         tokio::select! {
-            () = async { tokio::join!(pods.wait_synced(), services.wait_synced()); } => {}
+            () = async { tokio::join!(store.wait_synced(), services.wait_synced()); } => {}
             () = stop.triggered() => return,
         }
         synced.ok();
-        info!(pods = pods.len(), "the pods of this node are known");
+        info!(pods = store.len(), "the pods of this node are known");
+        if let Some((path, period)) = config.settings.static_pods {
+            let node = config.node_name.clone();
+            Folder { path, period, node, pods: pods.clone(), queue: queue.clone() }.start(&stop).await;
+        }
         let workers = Workers::start(settings, dependencies, queue.clone(), prober);
         let guard = Guard {
             eviction: config.settings.eviction,
@@ -192,6 +199,10 @@ fn watch_pods(client: &Client, node: &str, queue: &WorkQueue<String>, shutdown: 
         .on_change(move |old, new| {
             for pod in [old, new].into_iter().flatten() {
                 wake.add(pod.metadata.uid.clone());
+                // What happens to a mirror concerns its static pod.
+                if let Some(of) = mirrored(pod) {
+                    wake.add(of.to_owned());
+                }
             }
         })
         .spawn(&client.api(), shutdown)
@@ -205,7 +216,7 @@ fn configure_network(
     runtime: &Arc<dyn Runtime>,
     readiness: &Arc<watch::Sender<Readiness>>,
     queue: &WorkQueue<String>,
-    pods: &Store<Pod>,
+    pods: &Pods,
     shutdown: &Shutdown,
 ) -> watch::Receiver<Option<Arc<Node>>> {
     let (sender, mut cidrs) = watch::channel(Vec::<String>::new());

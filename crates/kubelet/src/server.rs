@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::status::Status;
 use bytes::Bytes;
-use client::{LogsRequest, Store};
+use client::LogsRequest;
 use component::{SharedClock, Shutdown, spawn};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
@@ -20,6 +20,7 @@ use tonic::{Request, Response, Streaming};
 use tracing::error;
 
 use crate::pod::Pod;
+use crate::pods::Pods;
 use crate::runtime::{LogOptions, Runtime, RuntimePod};
 use crate::streams::{self, ContainerOutputs, PortOutputs, Verb};
 
@@ -54,7 +55,7 @@ pub struct NodeService {
     /// The containers.
     pub runtime: Arc<dyn Runtime>,
     /// The pods of this node.
-    pub pods: Store<Pod>,
+    pub pods: Pods,
     /// The time, for `sinceSeconds`.
     pub clock: SharedClock,
     /// Ends what flows.
@@ -155,9 +156,7 @@ impl Node for NodeService {
 impl NodeService {
     fn find(&self, namespace: &str, name: &str, uid: &str) -> Result<Arc<Pod>, Status> {
         let key = api::gvk::NamespacedName::new(namespace, name);
-        let is_wanted = |pod: &Arc<Pod>| uid.is_empty() || pod.metadata.uid == uid;
-        let found = self.pods.get(&key).filter(is_wanted);
-        found.ok_or_else(|| Status::not_found("", "pods", name))
+        self.pods.get(&key, uid).ok_or_else(|| Status::not_found("", "pods", name))
     }
 
     async fn open(

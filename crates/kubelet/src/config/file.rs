@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use api::quantity::Quantity;
@@ -50,6 +51,8 @@ pub(super) struct File {
     serialize_image_pulls: bool,
     max_parallel_image_pulls: Option<usize>,
     allowed_unsafe_sysctls: Vec<String>,
+    static_pod_path: PathBuf,
+    file_check_frequency: String,
 }
 
 impl Default for File {
@@ -86,6 +89,8 @@ impl Default for File {
             serialize_image_pulls: true,
             max_parallel_image_pulls: None,
             allowed_unsafe_sysctls: Vec::new(),
+            static_pod_path: PathBuf::new(),
+            file_check_frequency: "20s".to_owned(),
         }
     }
 }
@@ -109,6 +114,8 @@ pub(crate) struct Settings {
     /// How many images are pulled at a time; `None` for as many as are wanted.
     pub(crate) parallel_pulls: Option<usize>,
     pub(crate) allowed_unsafe_sysctls: Vec<String>,
+    /// The folder of static pods, and how often it is looked at.
+    pub(crate) static_pods: Option<(PathBuf, Duration)>,
 }
 
 impl File {
@@ -179,6 +186,14 @@ impl File {
                 (false, count) => count.filter(|count| *count > 0),
             },
             allowed_unsafe_sysctls: self.allowed_unsafe_sysctls.clone(),
+            static_pods: if self.static_pod_path.as_os_str().is_empty() {
+                None
+            } else {
+                Some((
+                    self.static_pod_path.clone(),
+                    duration("fileCheckFrequency", &self.file_check_frequency)?,
+                ))
+            },
         })
     }
 }

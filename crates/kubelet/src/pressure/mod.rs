@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::Store;
 use component::{SharedClock, Shutdown, spawn};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -20,8 +19,9 @@ use tracing::{debug, info, warn};
 
 use crate::node::Readiness;
 use crate::pod::Pod;
+use crate::pods::Pods;
 use crate::runtime::{Runtime, RuntimeError};
-use crate::workers::{Failure, UID, Workers};
+use crate::workers::{Failure, Workers};
 
 pub mod images;
 pub mod rank;
@@ -56,7 +56,7 @@ pub struct Guard {
     /// The containers.
     pub runtime: Arc<dyn Runtime>,
     /// The pods of this node.
-    pub pods: Store<Pod>,
+    pub pods: Pods,
     /// Who ends pods.
     pub workers: Workers,
     /// Where the node's conditions are told.
@@ -118,7 +118,7 @@ impl Guard {
         let Judgement { memory, shortages, .. } = judgement;
         state.memory = memory;
         if let Some((uid, at)) = &state.ending {
-            let is_there = self.pods.by_index(UID, uid).pop().is_some_and(|pod| !pod.is_terminal());
+            let is_there = self.pods.by_uid(uid).is_some_and(|pod| !pod.is_terminal());
             if is_there && since(*at) < PATIENCE {
                 return Ok(());
             }

@@ -227,6 +227,13 @@ impl ControlPlane for FakeControlPlane {
         })
     }
 
+    fn create_pod<'a>(&'a self, _: &'a str, pod: &'a Value) -> Reply<'a, ()> {
+        let mut pod = pod.clone();
+        pod["metadata"]["uid"] = format!("mirror-{}", self.shared.version.borrow().to_owned()).into();
+        self.put(pod);
+        Box::pin(async { Ok(()) })
+    }
+
     fn delete_pod<'a>(&'a self, _: &'a str, name: &'a str, uid: &'a str) -> Reply<'a, ()> {
         Box::pin(async move {
             if self.object(name).is_some_and(|pod| pod["metadata"]["uid"] == uid) {

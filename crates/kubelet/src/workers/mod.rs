@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{ClientError, EventType, Store, WorkQueue, run_controller};
+use client::{ClientError, EventType, WorkQueue, run_controller};
 use component::{SharedClock, Shutdown};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
@@ -23,6 +23,7 @@ use crate::container::fields::NodeFacts;
 use crate::control_plane::ControlPlane;
 use crate::node::{Node, Readiness};
 use crate::pod::{Pod, PodStatus};
+use crate::pods::Pods;
 use crate::pressure::images::Ledger;
 use crate::probe::{Kind, Listener, Prober, Watched};
 use crate::runtime::image::RegistryConfig;
@@ -37,6 +38,7 @@ mod hooks;
 mod images;
 mod kill;
 mod messages;
+mod mirror;
 mod report;
 mod resize;
 mod sync;
@@ -103,8 +105,8 @@ pub struct Dependencies {
     pub runtime: Arc<dyn Runtime>,
     /// The apiserver.
     pub control: Arc<dyn ControlPlane>,
-    /// The pods of this node, with an index by [`UID`].
-    pub pods: Store<Pod>,
+    /// The pods of this node.
+    pub pods: Pods,
     /// The node's object, where it is known.
     pub node: watch::Receiver<Option<Arc<Node>>>,
     /// What the node runs out of.
@@ -237,7 +239,7 @@ pub struct ProbeListener {
     /// The queue of the workers.
     pub queue: WorkQueue<String>,
     /// The pods of this node.
-    pub pods: Store<Pod>,
+    pub pods: Pods,
     /// Where events go.
     pub control: Arc<dyn ControlPlane>,
 }
@@ -248,7 +250,7 @@ impl Listener for ProbeListener {
     }
 
     fn failed(&self, watched: &Watched, kind: Kind, message: &str) {
-        let Some(pod) = self.pods.by_index(UID, &watched.pod_uid).pop() else { return };
+        let Some(pod) = self.pods.by_uid(&watched.pod_uid) else { return };
         let field = field_path(&pod, &watched.container.name);
         let message = format!("{} probe failed: {message}", kind.title());
         self.control.event(&pod, &field, EventType::Warning, "Unhealthy", message);

@@ -52,7 +52,9 @@ impl Shared {
             return Ok(());
         }
         self.tell_of_crashes(pod, known, &status);
-        let patch = patch(&pod.metadata.uid, known, &status);
+        // Where a static pod is not shown yet, its mirror wakes it.
+        let Some(uid) = self.dependencies.pods.shown_by(pod) else { return Ok(()) };
+        let patch = patch(&uid, known, &status);
         let (namespace, name) = (&pod.metadata.namespace, &pod.metadata.name);
         match self.dependencies.control.patch_status(namespace, name, &patch).await {
             Ok(()) => {

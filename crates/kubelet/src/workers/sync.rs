@@ -7,7 +7,7 @@ use client::EventType;
 use jiff::Timestamp;
 use tracing::debug;
 
-use super::{Failure, PodState, Shared, SyncError, UID, sooner};
+use super::{Failure, PodState, Shared, SyncError, sooner};
 use crate::actions::{Observed, compute_pod_actions};
 use crate::pod::{Container, Pod};
 use crate::probe::Watched;
@@ -19,7 +19,11 @@ impl Shared {
     pub(super) async fn sync(self: &Arc<Self>, uid: &str) -> Result<Option<Duration>, SyncError> {
         let state = self.state(uid);
         let mut state = state.lock().await;
-        let current = self.dependencies.pods.by_index(UID, uid).pop();
+        if let Some(mirror) = self.dependencies.pods.mirror(uid) {
+            self.look_at_mirror(&mirror).await?;
+            return Ok(None);
+        }
+        let current = self.dependencies.pods.by_uid(uid);
         let runtime = match self.dependencies.runtime.pod(uid).await {
             Ok(runtime) => runtime,
             // The connection wakes every pod when it is back; until then there is nothing to do.
@@ -89,6 +93,7 @@ impl Shared {
         pod: &Arc<Pod>,
         mut runtime: RuntimePod,
     ) -> Result<Option<Duration>, SyncError> {
+        self.show(pod).await;
         let now = self.dependencies.clock.now();
         let deadline = deadline(pod).filter(|_| !pod.is_terminal());
         if deadline.is_some_and(|at| at <= now) && state.failure.is_none() {

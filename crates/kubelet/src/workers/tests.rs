@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::pod::{ContainerStatus, PodPhase};
+use crate::pods::folder::Folder;
+use crate::pods::mirrored;
 use crate::pressure::Guard;
 use crate::pressure::images::CollectorConfig;
 use crate::pressure::threshold::{Amount, Condition, EvictionConfig, Level, Levels, Signal, Threshold};
@@ -20,6 +22,7 @@ use crate::testing::{FakeControlPlane, FakeRuntime, Life, Script, TokioClock};
 mod debug;
 mod pressure;
 mod resize;
+mod statics;
 
 /// Longer than anything here takes; the time is not real.
 const PATIENCE: Duration = Duration::from_secs(3 * 3600);
@@ -63,14 +66,25 @@ impl World {
         self.kubelet = Shutdown::new();
         let queue = WorkQueue::<String>::new();
         let wake = queue.clone();
-        let pods = Informer::<Pod>::new()
+        let store = Informer::<Pod>::new()
             .index(UID, |pod: &Pod| vec![pod.metadata.uid.clone()])
             .on_change(move |old, new| {
                 for pod in [old, new].into_iter().flatten() {
                     wake.add(pod.metadata.uid.clone());
+                    if let Some(of) = mirrored(pod) {
+                        wake.add(of.to_owned());
+                    }
                 }
             })
             .spawn_from(self.control.source(), &self.kubelet);
+        let pods = Pods::new(store.clone());
+        let folder = Folder {
+            path: self.root.path().join("manifests"),
+            period: Duration::from_secs(20),
+            node: "n1".to_owned(),
+            pods: pods.clone(),
+            queue: queue.clone(),
+        };
         let runtime: Arc<dyn Runtime> = Arc::new(self.runtime.clone());
         let control: Arc<dyn ControlPlane> = Arc::new(self.control.clone());
         let listener =
@@ -104,7 +118,8 @@ impl World {
         let guard = self.guard(&runtime, &pods);
         let kubelet = self.kubelet.clone();
         spawn(&self.kubelet, "runtime-events", async move {
-            pods.wait_synced().await;
+            store.wait_synced().await;
+            folder.start(&kubelet).await;
             let workers = Workers::start(config, dependencies, queue.clone(), prober);
             guard(workers.clone()).start(&kubelet);
             let mut events = runtime.events();
@@ -122,7 +137,7 @@ impl World {
         });
     }
 
-    fn guard(&self, runtime: &Arc<dyn Runtime>, pods: &Store<Pod>) -> impl FnOnce(Workers) -> Guard + use<> {
+    fn guard(&self, runtime: &Arc<dyn Runtime>, pods: &Pods) -> impl FnOnce(Workers) -> Guard + use<> {
         let least = |signal, least| Threshold { signal, least, grace: None, reclaim: None };
         let (signals, readiness) = (Arc::new(self.signals.clone()), Arc::clone(&self.readiness));
         let (clock, root) = (self.clock, self.root.path().to_owned());
