@@ -214,6 +214,7 @@ macro_rules! watched {
     ($($type:ident),*) => { $(impl Watched for $crate::objects::$type {})* };
 }
 watched!(
+    CustomResourceDefinition,
     DaemonSet,
     PodDisruptionBudget,
     StatefulSet,

@@ -14,14 +14,17 @@ mod watch;
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use api::registry::ResourceDef;
-use client::{ClientError, WorkQueue};
+use api::gvk::NamespacedName;
+use api::registry::{ResourceDef, registry};
+use client::{ClientError, Store, WorkQueue};
 use parking_lot::Mutex;
 use tokio::sync::watch as channel;
 
 use crate::context::Context;
+use crate::objects::CustomResourceDefinition;
 use crate::resources;
 use graph::{Graph, Uid};
 use plan::{Owners, Step};
@@ -32,7 +35,11 @@ const KNOWN_GONE: usize = 50_000;
 
 struct Controller {
     context: Context,
-    resources: Vec<Arc<ResourceDef>>,
+    /// Those that are watched, and have been; a node names its own by its place here.
+    resources: Mutex<Vec<Arc<ResourceDef>>>,
+    definitions: Store<CustomResourceDefinition>,
+    /// The uids of definitions whose resources are watched.
+    custom: Mutex<HashSet<String>>,
     graph: Mutex<Graph>,
     /// Owners that the apiserver no longer has. A uid never comes back.
     gone: Mutex<HashSet<Uid>>,
@@ -44,7 +51,9 @@ pub fn start(context: &Context) {
     let resources = resources::stored(false);
     let controller = Arc::new(Controller {
         context: context.clone(),
-        resources: resources.clone(),
+        resources: Mutex::new(resources.clone()),
+        definitions: context.store(),
+        custom: Mutex::default(),
         graph: Mutex::default(),
         gone: Mutex::default(),
         queue: WorkQueue::new(),
@@ -54,15 +63,24 @@ pub fn start(context: &Context) {
     for index in 0..resources.len() {
         watch::spawn_watch(&controller, index, Arc::clone(&synced));
     }
-    let total = resources.len();
+    let total = Arc::new(AtomicUsize::new(resources.len()));
+    let (watcher, expected) = (Arc::clone(&controller), Arc::clone(&total));
+    controller.definitions.subscribe(move |_, new| {
+        if let Some(definition) = new {
+            watcher.watch_custom(definition, &expected, &synced);
+        }
+    });
     let shutdown = context.shutdown.clone();
     let workers = Arc::clone(&controller);
     component::spawn(&context.shutdown, "garbage-collector", async move {
         // Half a graph does not know all dependents of an owner.
-        let all = count.wait_for(|count| *count >= total);
+        let all = async {
+            workers.definitions.wait_synced().await;
+            count.wait_for(|count| *count >= total.load(Ordering::SeqCst)).await.is_ok()
+        };
         tokio::select! {
             () = shutdown.triggered() => return,
-            result = all => if result.is_err() { return },
+            is_whole = all => if !is_whole { return },
         }
         let queue = workers.queue.clone();
         client::run_controller(
@@ -109,6 +127,47 @@ impl Controller {
                 }
             }
         }
+    }
+
+    /// Watches the objects of a definition, once it is served.
+    fn watch_custom(
+        self: &Arc<Self>,
+        definition: &CustomResourceDefinition,
+        expected: &AtomicUsize,
+        synced: &Arc<channel::Sender<usize>>,
+    ) {
+        let Some(def) = resources::custom(definition) else { return };
+        if !self.custom.lock().insert(definition.metadata.uid.clone()) {
+            return;
+        }
+        let place = {
+            let mut all = self.resources.lock();
+            all.push(def);
+            all.len() - 1
+        };
+        expected.fetch_add(1, Ordering::SeqCst);
+        watch::spawn_watch(self, place, Arc::clone(synced));
+    }
+
+    /// The resource of a node.
+    fn resource(&self, place: usize) -> Arc<ResourceDef> {
+        Arc::clone(&self.resources.lock()[place])
+    }
+
+    /// The resource whose objects are of that kind.
+    fn kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<ResourceDef>> {
+        registry().kind(group, version, kind).or_else(|| {
+            let all = self.definitions.list();
+            let is =
+                |own: &&Arc<CustomResourceDefinition>| own.spec.group == group && own.spec.names.kind == kind;
+            all.iter().filter(is).find_map(|own| resources::in_version(own, version))
+        })
+    }
+
+    /// Whether the resource is one whose definition is gone.
+    fn is_gone(&self, def: &ResourceDef) -> bool {
+        registry().resource(&def.group, &def.version, &def.plural).is_none()
+            && self.definitions.get(&NamespacedName::cluster(&*def.bucket)).is_none()
     }
 
     /// Notes that the apiserver does not have an owner.

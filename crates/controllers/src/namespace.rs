@@ -17,7 +17,7 @@ use api::registry::ResourceDef;
 use client::{ClientError, DeleteOptions, ListParams, PartialObject, Store, WorkQueue, WriteOptions};
 
 use crate::context::Context;
-use crate::objects::{Namespace, Pod};
+use crate::objects::{CustomResourceDefinition, Namespace, Pod};
 use crate::{resources, writes};
 use plan::{Action, FINALIZER, Found, Observed};
 
@@ -28,12 +28,17 @@ const WORKERS: usize = 4;
 struct Controller {
     context: Context,
     namespaces: Store<Namespace>,
+    definitions: Store<CustomResourceDefinition>,
 }
 
 /// Starts the controller.
 pub fn start(context: &Context) {
     let queue = WorkQueue::<NamespacedName>::new();
-    let controller = Arc::new(Controller { context: context.clone(), namespaces: context.store() });
+    let controller = Arc::new(Controller {
+        context: context.clone(),
+        namespaces: context.store(),
+        definitions: context.store(),
+    });
     let woken = queue.clone();
     controller.namespaces.subscribe(move |_, new| {
         if let Some(namespace) = new.filter(|namespace| namespace.metadata.is_being_deleted()) {
@@ -62,7 +67,8 @@ impl Controller {
         if !namespace.metadata.is_being_deleted() || !finalizes {
             return Ok(None);
         }
-        let all = resources::stored(true);
+        let mut all = resources::stored(true);
+        all.extend(self.definitions.list().iter().filter_map(|definition| resources::custom(definition)));
         let namespaced = all.iter().filter(|def| def.namespaced);
         let found = join_all(namespaced.map(|def| self.empty(def, &key.name))).await;
         let mut observed = Observed {

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod core;
+pub mod definitions;
 pub mod network;
 pub mod policy;
 pub mod storage;
@@ -12,6 +13,7 @@ pub mod workloads;
 
 pub use batch::*;
 pub use core::*;
+pub use definitions::*;
 pub use network::*;
 pub use policy::*;
 pub use storage::*;

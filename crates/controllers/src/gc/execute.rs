@@ -2,7 +2,6 @@
 
 use api::gvk::GroupVersion;
 use api::meta::OwnerReference;
-use api::registry::registry;
 use client::{ClientError, DeleteOptions, DynamicApi, PartialObject, PatchOptions, PatchType};
 use serde_json::{Value, json};
 use tracing::debug;
@@ -22,7 +21,7 @@ impl Controller {
         namespace: &str,
     ) -> Result<Presence, ClientError> {
         let GroupVersion { group, version } = GroupVersion::parse(&owner.api_version);
-        let Some(def) = registry().kind(&group, &version, &owner.kind) else {
+        let Some(def) = self.kind(&group, &version, &owner.kind) else {
             debug!(api_version = owner.api_version, kind = owner.kind, "owner of an unknown kind");
             return Ok(Presence::Present);
         };
@@ -96,6 +95,6 @@ impl Controller {
     }
 
     fn api(&self, node: &Node) -> DynamicApi {
-        self.context.client.dynamic(resources::name(&self.resources[node.resource]))
+        self.context.client.dynamic(resources::name(&self.resource(node.resource)))
     }
 }

@@ -20,8 +20,8 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 
 /// Starts the watch of one resource. Counts up `synced` when all its objects are in the graph, or it is not served.
 pub fn spawn_watch(controller: &Arc<Controller>, resource: usize, synced: Arc<watch::Sender<usize>>) {
-    let def = &controller.resources[resource];
-    let api = controller.context.client.dynamic(crate::resources::name(def));
+    let def = controller.resource(resource);
+    let api = controller.context.client.dynamic(crate::resources::name(&def));
     let source = ApiSource::new(api, String::new(), String::new(), String::new());
     let watcher = Watcher { controller: Arc::clone(controller), resource, source, synced: Some(synced) };
     let stop = controller.context.shutdown.clone();
@@ -59,6 +59,12 @@ impl Watcher {
             debug!(resource = self.resource, error = %ErrorChain(&error), "watch failed");
             if unserved {
                 self.note_synced();
+                // Its objects went before their definition did.
+                if self.controller.is_gone(&self.controller.resource(self.resource)) {
+                    let uids = self.controller.graph.lock().uids(self.resource);
+                    uids.into_iter().for_each(|uid| self.look_at(|graph| graph.remove(&uid)));
+                    return;
+                }
             }
             tokio::time::sleep(if unserved { PAUSE.1 } else { PAUSE.0 }).await;
         }
