@@ -21,6 +21,7 @@ pub mod serve;
 pub mod audit;
 pub mod authn;
 pub mod authz;
+mod cel;
 mod crd;
 mod discovery;
 mod grpc;

@@ -114,6 +114,7 @@ fn resource(definition: &Value, version: &Value, served: &[&Value], revision: u6
             warning: flag(version, "deprecated").then(|| warning(group, kind, version, served)),
             terminating,
             revision,
+            compiled: Default::default(),
             schema,
         })),
     }

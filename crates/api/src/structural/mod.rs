@@ -21,9 +21,14 @@ mod shape;
 mod tests;
 pub mod validate;
 
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use serde_json::Value;
 
 pub use column::PrinterColumn;
+pub use format::go_duration;
 pub use path::JsonPath;
 pub use scale::Scale;
 pub use schema::{ListType, Structural};
@@ -47,6 +52,25 @@ pub struct Custom {
     pub terminating: bool,
     /// The revision of the definition: objects that are older may lack its defaults.
     pub revision: u64,
+    /// What the server made of the schema's rules.
+    pub compiled: Slot,
+}
+
+/// Something that the server keeps with a schema, made when it is needed for the first time.
+#[derive(Default)]
+pub struct Slot(OnceLock<Arc<dyn Any + Send + Sync>>);
+
+impl Slot {
+    /// What was made the first time.
+    pub fn get_or_init(&self, make: impl FnOnce() -> Arc<dyn Any + Send + Sync>) -> &(dyn Any + Send + Sync) {
+        &**self.0.get_or_init(make)
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.0.get().is_some()).finish()
+    }
 }
 
 /// Reads a document of a custom resource: unknown fields are dropped and told; types are checked by [`validate`].

@@ -128,7 +128,8 @@ impl Pipeline {
         let def = &target.def;
         self.inner.kinds.named(storage, document);
         let name = meta(document, "name").to_owned();
-        let errors = kinds::validate(storage, document);
+        let mut errors = kinds::validate(storage, document);
+        crate::crd::rules::check(storage, document, None, &mut errors);
         if !errors.is_empty() {
             return Err(kinds::invalid(def, &name, &errors));
         }

@@ -191,6 +191,7 @@ impl Pipeline {
             Part::Main | Part::Finalize => kinds::validate_update(&storage, &new, old),
             Part::Status => kinds::validate_status_update(&storage, &new, old),
         });
+        crate::crd::rules::check(&storage, &new, Some(old), &mut errors);
         dedup(&mut errors);
         if !errors.is_empty() {
             return Err(kinds::invalid(def, name, &errors));

@@ -1,0 +1,238 @@
+//! Expressions in the Common Expression Language: compiled once, run on documents, stopped when they cost too much.
+//!
+//! The interpreter has no limit of its own, so each condition of a loop is wrapped in a call that counts: that is
+//! where all the time of an expression goes, whatever macro made the loop. The functions that Kubernetes adds are in
+//! [`library`]; the rules of custom resources, in [`crate::crd::rules`].
+
+mod library;
+mod net;
+mod url;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+use cel::objects::Value;
+use cel::{Context, Env, ExecutionError, extensions};
+
+pub(crate) use value::{escaped, of_schema};
+
+/// What a loop calls for each of its steps; no expression can name it.
+const TICK: &str = "@tick";
+
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
+    let mut env = Env::stdlib();
+    for extension in [extensions::strings, extensions::lists, extensions::math] {
+        env.add_extension(extension).expect("the extensions have names of their own");
+    }
+    Arc::new(env)
+});
+
+/// An expression that does not compile, as Kubernetes tells it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct CompileError(pub(crate) String);
+
+/// Why an expression has no value.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(crate) enum RunError {
+    /// It took more steps than it may.
+    #[error("operation cancelled: actual cost limit exceeded")]
+    Cost,
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// How many steps expressions may still take, together.
+#[derive(Debug, Clone)]
+pub(crate) struct Budget(Arc<AtomicI64>);
+
+impl Budget {
+    /// A budget of that many steps.
+    pub(crate) fn new(steps: i64) -> Self {
+        Self(Arc::new(AtomicI64::new(steps)))
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) < 0
+    }
+
+    fn spend(&self, steps: i64) {
+        self.0.fetch_sub(steps, Ordering::Relaxed);
+    }
+}
+
+/// A compiled expression.
+#[derive(Debug, Clone)]
+pub(crate) struct Program {
+    expression: Arc<IdedExpr>,
+}
+
+impl Program {
+    /// Compiles an expression that may use these variables.
+    pub(crate) fn compile(source: &str, variables: &[&str]) -> Result<Self, CompileError> {
+        let program = ENV.compile(source).map_err(|errors| CompileError(errors.to_string()))?;
+        let known = |name: &str| variables.contains(&name) || library::is_namespace(name);
+        if let Some(unknown) = unknown_variable(program.expression(), &known, &mut Vec::new()) {
+            return Err(undeclared(source, unknown));
+        }
+        let references = program.references();
+        let mut functions = references.functions();
+        functions.sort_unstable();
+        if let Some(unknown) = functions.into_iter().find(|name| !library::is_known(name)) {
+            return Err(undeclared(source, unknown));
+        }
+        let mut expression = program.expression().clone();
+        count_loops(&mut expression);
+        Ok(Self { expression: Arc::new(expression) })
+    }
+
+    /// The expression, for those who check what it selects.
+    pub(crate) fn expression(&self) -> &IdedExpr {
+        &self.expression
+    }
+
+    /// Whether the expression uses a variable.
+    pub(crate) fn uses(&self, variable: &str) -> bool {
+        self.expression.references().has_variable(variable)
+    }
+
+    /// Runs the expression: `limit` steps at most, and no more than the budget has.
+    pub(crate) fn run(
+        &self,
+        variables: &HashMap<&str, Value>,
+        limit: i64,
+        budget: &Budget,
+    ) -> Result<Value, RunError> {
+        let own = Budget::new(limit);
+        let mut context = Context::with_env(Arc::clone(&ENV));
+        for (name, value) in variables {
+            context.add_variable_from_value(*name, value.clone());
+        }
+        library::add(&mut context);
+        let (steps, all) = (own.clone(), budget.clone());
+        let counted = context.add_function(TICK, move |is_on: bool| {
+            steps.spend(1);
+            all.spend(1);
+            if steps.is_spent() || all.is_spent() {
+                return Err(ExecutionError::function_error(TICK, "cost"));
+            }
+            Ok(Value::Bool(is_on))
+        });
+        counted.map_err(|error| RunError::Failed(error.to_string()))?;
+        budget.spend(1);
+        let result = context.resolve(&self.expression);
+        // Whatever an expression makes of the failure of a step, it does not go on.
+        if own.is_spent() || budget.is_spent() {
+            return Err(RunError::Cost);
+        }
+        result.map_err(|error| RunError::Failed(told(&error)))
+    }
+}
+
+/// The first variable that is neither known nor one of a macro's own.
+fn unknown_variable<'a>(
+    expression: &'a IdedExpr,
+    known: &dyn Fn(&str) -> bool,
+    scope: &mut Vec<&'a str>,
+) -> Option<&'a str> {
+    match &expression.expr {
+        Expr::Ident(name) => (!known(name) && !scope.contains(&name.as_str())).then_some(name),
+        Expr::Select(select) => unknown_variable(&select.operand, known, scope),
+        Expr::Call(call) => {
+            let parts = call.target.as_deref().into_iter().chain(&call.args);
+            parts.into_iter().find_map(|part| unknown_variable(part, known, scope))
+        }
+        Expr::List(list) => list.elements.iter().find_map(|part| unknown_variable(part, known, scope)),
+        Expr::Map(map) => map.entries.iter().find_map(|entry| match &entry.expr {
+            EntryExpr::MapEntry(entry) => unknown_variable(&entry.key, known, scope)
+                .or_else(|| unknown_variable(&entry.value, known, scope)),
+            EntryExpr::StructField(field) => unknown_variable(&field.value, known, scope),
+        }),
+        Expr::Struct(own) => own.entries.iter().find_map(|entry| match &entry.expr {
+            EntryExpr::StructField(field) => unknown_variable(&field.value, known, scope),
+            EntryExpr::MapEntry(entry) => unknown_variable(&entry.value, known, scope),
+        }),
+        Expr::Comprehension(inner) => {
+            let outside = unknown_variable(&inner.iter_range, known, scope)
+                .or_else(|| unknown_variable(&inner.accu_init, known, scope));
+            let before = scope.len();
+            scope.extend([inner.iter_var.as_str(), inner.accu_var.as_str()]);
+            scope.extend(inner.iter_var2.as_deref());
+            let inside = [&inner.loop_cond, &inner.loop_step, &inner.result]
+                .into_iter()
+                .find_map(|part| unknown_variable(part, known, scope));
+            scope.truncate(before);
+            outside.or(inside)
+        }
+        Expr::Unspecified | Expr::Literal(_) => None,
+    }
+}
+
+fn undeclared(source: &str, name: &str) -> CompileError {
+    let column = source.find(name).map_or(1, |place| place + 1);
+    CompileError(format!("ERROR: <input>:1:{column}: undeclared reference to '{name}' (in container '')"))
+}
+
+/// An error in the words of Kubernetes' interpreter.
+fn told(error: &ExecutionError) -> String {
+    match error {
+        ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
+        ExecutionError::NoSuchOverload(_) | ExecutionError::UnsupportedBinaryOperator(..) => {
+            "no such overload".to_owned()
+        }
+        ExecutionError::DivisionByZero(_) => "division by zero".to_owned(),
+        ExecutionError::RemainderByZero(_) => "modulus by zero".to_owned(),
+        ExecutionError::FunctionError { message, .. } => message.clone(),
+        ExecutionError::IndexOutOfBounds(Value::Int(index)) => format!("index out of bounds: {index}"),
+        ExecutionError::Overflow(..) => "integer overflow".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Has every loop of an expression count its steps.
+fn count_loops(expression: &mut IdedExpr) {
+    match &mut expression.expr {
+        Expr::Comprehension(inner) => {
+            for part in [
+                &mut inner.iter_range,
+                &mut inner.accu_init,
+                &mut inner.loop_cond,
+                &mut inner.loop_step,
+                &mut inner.result,
+            ] {
+                count_loops(part);
+            }
+            let condition = std::mem::take(&mut inner.loop_cond);
+            let id = condition.id;
+            let call = CallExpr { func_name: TICK.to_owned(), target: None, args: vec![condition] };
+            inner.loop_cond = IdedExpr { id, expr: Expr::Call(call) };
+        }
+        Expr::Call(call) => {
+            call.target.iter_mut().for_each(|target| count_loops(target));
+            call.args.iter_mut().for_each(count_loops);
+        }
+        Expr::List(list) => list.elements.iter_mut().for_each(count_loops),
+        Expr::Select(select) => count_loops(&mut select.operand),
+        Expr::Map(map) => map.entries.iter_mut().for_each(|entry| count_entry(&mut entry.expr)),
+        Expr::Struct(own) => own.entries.iter_mut().for_each(|entry| count_entry(&mut entry.expr)),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+    }
+}
+
+fn count_entry(entry: &mut EntryExpr) {
+    match entry {
+        EntryExpr::StructField(field) => count_loops(&mut field.value),
+        EntryExpr::MapEntry(entry) => {
+            count_loops(&mut entry.key);
+            count_loops(&mut entry.value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
