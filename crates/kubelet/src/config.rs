@@ -137,7 +137,8 @@ impl TryFrom<Args> for Config {
             },
             node_name: args.node_name,
             node_ip: args.node_ip,
-            root: args.root_dir,
+            // Others are told of places in it.
+            root: std::path::absolute(&args.root_dir).unwrap_or(args.root_dir),
             address: args.address.unwrap_or(file.address),
             port: args.port.unwrap_or(file.port),
             docker_endpoint: args.docker_endpoint,

@@ -17,6 +17,7 @@ use api::meta::ObjectMeta;
 
 use crate::pod::Pod;
 use crate::volumes::Token;
+use crate::volumes::claim::{PersistentVolume, PersistentVolumeClaim};
 
 client::resource!(Pod, "", "v1", "pods", "Pod", namespaced);
 client::resource!(ConfigMap, "", "v1", "configmaps", "ConfigMap", namespaced);
@@ -119,6 +120,10 @@ pub trait ControlPlane: Send + Sync + 'static {
     fn secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<Values>>;
     /// A token of a ServiceAccount, as a `TokenRequest` asks for it.
     fn token<'a>(&'a self, namespace: &'a str, account: &'a str, request: &'a Value) -> Reply<'a, Token>;
+    /// A claim; `None` where there is none.
+    fn claim<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<PersistentVolumeClaim>>;
+    /// A persistent volume; `None` where there is none.
+    fn persistent_volume<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PersistentVolume>>;
     /// The Services that pods of a namespace are told of in their environment.
     fn services(&self, namespace: &str) -> Vec<Service>;
     /// Merges into the status of a pod.
@@ -166,6 +171,14 @@ impl ControlPlane for ApiServer {
                 .await?;
             Ok(answer.decode::<TokenRequest>()?.status)
         })
+    }
+
+    fn claim<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<PersistentVolumeClaim>> {
+        Box::pin(async move { self.client.api().get_opt(namespace, name).await })
+    }
+
+    fn persistent_volume<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PersistentVolume>> {
+        Box::pin(async move { self.client.api().get_opt("", name).await })
     }
 
     fn services(&self, namespace: &str) -> Vec<Service> {

@@ -118,6 +118,7 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     let reporter = Reporter {
         name: config.node_name.clone(),
         facts: facts.clone(),
+        volumes: config.root.join(crate::volumes::claim::FOLDER),
         client: client.clone(),
         clock: Arc::clone(&context.clock),
         readiness: is_ready.clone(),

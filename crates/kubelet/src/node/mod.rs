@@ -4,6 +4,7 @@
 //! a node for lost when its Lease is not renewed for 40 s. [`conditions`] and [`facts`] are pure or read only.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,8 @@ pub struct Reporter {
     pub facts: Facts,
     /// The connection.
     pub client: Client,
+    /// Where node-local volumes are.
+    pub volumes: PathBuf,
     /// The time.
     pub clock: SharedClock,
     /// What its readiness depends on.
@@ -223,13 +226,14 @@ impl Reporter {
     /// Makes the node's object, or brings its labels up to date where it is there.
     async fn register(&self) -> Result<(), ClientError> {
         let labels = self.facts.labels(&self.name);
+        let annotations = json!({crate::volumes::claim::ANNOTATION: self.volumes});
         let node = json!({
             "apiVersion": "v1", "kind": "Node",
-            "metadata": {"name": self.name, "labels": labels},
+            "metadata": {"name": self.name, "labels": labels, "annotations": annotations},
         });
         match self.api().create("", &node).await {
             Err(error) if error.is_already_exists() => {
-                let patch = json!({"metadata": {"labels": labels}});
+                let patch = json!({"metadata": {"labels": labels, "annotations": annotations}});
                 self.api().patch("", &self.name, PatchType::Merge, &patch).await.map(|_| ())
             }
             created => created.map(|_| ()),

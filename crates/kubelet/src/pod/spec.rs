@@ -136,6 +136,7 @@ projection! {
         run_as_non_root: Option<bool>,
         supplemental_groups: Vec<i64>,
         fs_group: Option<i64>,
+        fs_group_change_policy: Option<String>,
         sysctls: Vec<Sysctl>,
         seccomp_profile: Option<SeccompProfile>,
         app_armor_profile: Option<SeccompProfile>,
@@ -212,6 +213,7 @@ projection! {
         sub_path: String,
         sub_path_expr: String,
         mount_propagation: Option<String>,
+        recursive_read_only: Option<String>,
     }
     /// `v1.Probe`.
     Probe {
@@ -277,9 +279,18 @@ projection! {
         #[serde(rename = "downwardAPI")]
         downward_api: Option<DownwardApiSource>,
         projected: Option<ProjectedSource>,
+        persistent_volume_claim: Option<ClaimSource>,
+        ephemeral: Option<EphemeralSource>,
+        nfs: Option<NfsSource>,
         #[serde(flatten)]
         other: BTreeMap<String, Value>,
     }
+    /// `v1.PersistentVolumeClaimVolumeSource`.
+    ClaimSource { claim_name: String, read_only: bool, }
+    /// `v1.EphemeralVolumeSource`: its claim is made by a controller.
+    EphemeralSource {}
+    /// `v1.NFSVolumeSource`.
+    NfsSource { server: String, path: String, read_only: bool, }
     /// `v1.HostPathVolumeSource`.
     HostPathSource { path: String, r#type: Option<String>, }
     /// `v1.EmptyDirVolumeSource`.

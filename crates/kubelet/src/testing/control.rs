@@ -18,6 +18,7 @@ use super::TokioClock;
 use crate::control_plane::{ControlPlane, Reply, Service, Values};
 use crate::pod::Pod;
 use crate::volumes::Token;
+use crate::volumes::claim::{PersistentVolume, PersistentVolumeClaim};
 
 /// Keeps pods, events and nothing else. Clones share everything.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ struct State {
     watchers: Vec<mpsc::UnboundedSender<SourceItem>>,
     events: Vec<String>,
     config_maps: BTreeMap<String, Values>,
+    /// Claims and their volumes, by the name of the claim.
+    storage: BTreeMap<String, (PersistentVolumeClaim, Option<PersistentVolume>)>,
     secrets: BTreeMap<String, Values>,
     /// The requests for tokens so far.
     tokens: Vec<Value>,
@@ -111,6 +114,18 @@ impl FakeControlPlane {
     pub fn put_secret(&self, name: &str, values: &[(&str, &str)]) {
         let values = values.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec()));
         self.shared.state.lock().secrets.insert(name.to_owned(), values.collect());
+    }
+
+    /// Creates or changes a claim, of every namespace, with the volume that it is bound to.
+    pub fn put_claim(&self, claim: Value, volume: Option<Value>) {
+        let claim: PersistentVolumeClaim = serde_json::from_value(claim).expect("tests write claims");
+        let volume = volume.map(|volume| serde_json::from_value(volume).expect("tests write volumes"));
+        self.shared.state.lock().storage.insert(claim.metadata.name.clone(), (claim, volume));
+    }
+
+    /// Takes a claim out, and its volume.
+    pub fn remove_claim(&self, name: &str) {
+        self.shared.state.lock().storage.remove(name);
     }
 
     /// What has been asked for as tokens so far. The first one's text is `<account>-1`.
@@ -194,6 +209,18 @@ impl ControlPlane for FakeControlPlane {
     fn config_map<'a>(&'a self, _: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
         let values = self.shared.state.lock().config_maps.get(name).cloned();
         Box::pin(async { Ok(values) })
+    }
+
+    fn claim<'a>(&'a self, _: &'a str, name: &'a str) -> Reply<'a, Option<PersistentVolumeClaim>> {
+        let claim = self.shared.state.lock().storage.get(name).map(|(claim, _)| claim.clone());
+        Box::pin(async { Ok(claim) })
+    }
+
+    fn persistent_volume<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PersistentVolume>> {
+        let state = self.shared.state.lock();
+        let mut volumes = state.storage.values().filter_map(|(_, volume)| volume.clone());
+        let volume = volumes.find(|volume| volume.metadata.name == name);
+        Box::pin(async { Ok(volume) })
     }
 
     fn token<'a>(&'a self, _: &'a str, account: &'a str, request: &'a Value) -> Reply<'a, Token> {

@@ -20,9 +20,14 @@ use crate::pod::{
 };
 use crate::runtime::Mount;
 
+pub mod claim;
+mod nfs;
+mod ownership;
 pub mod payload;
+mod sub_path;
 mod token;
 
+use claim::PersistentVolume;
 use payload::{File, Owner, Payload};
 pub use token::{Token, TokenCache, TokenKey, Tokens, service_account};
 
@@ -53,6 +58,9 @@ pub enum VolumeError {
     /// A mount leads out of its volume.
     #[error("subPath \"{0}\" must stay within its volume")]
     SubPath(String),
+    /// A mount that nothing below may be written through, which the runtime does not know.
+    #[error("volume \"{0}\" requested recursive read-only mode, but it is not supported by the runtime")]
+    RecursiveReadOnly(String),
     /// The node failed.
     #[error("cannot prepare {path}")]
     Io {
@@ -89,6 +97,11 @@ impl PodFolder {
         self.0.join("containers").join(container).join(restart.to_string())
     }
 
+    /// Where a part of a volume stands for a mount of a container.
+    fn sub_path(&self, volume: &str, container: &str, index: usize) -> PathBuf {
+        self.0.join("volume-subpaths").join(volume).join(container).join(index.to_string())
+    }
+
     fn volume(&self, plugin: &str, name: &str) -> PathBuf {
         self.0.join("volumes").join(plugin).join(name)
     }
@@ -121,6 +134,10 @@ pub struct VolumeInput<'a> {
     pub references: &'a References,
     /// The tokens that it shows.
     pub tokens: &'a Tokens,
+    /// What its claims are bound to, by the name of the volume in the pod.
+    pub persistent: &'a BTreeMap<String, PersistentVolume>,
+    /// The kubelet's root.
+    pub root: &'a Path,
 }
 
 /// A volume that stands.
@@ -167,6 +184,14 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
     }
     if let Some(source) = &volume.host_path {
         return Ok(Place { path: host_path(source).map_err(failed)?, read_only: false });
+    }
+    if let Some(persistent) = input.persistent.get(&volume.name) {
+        return claim::set_up(input.root, folder, input.pod, volume, persistent);
+    }
+    if let Some(source) = &volume.nfs {
+        let path = folder.volume("kubernetes.io~nfs", &volume.name);
+        nfs::mount(source, &[], &path).map_err(failed)?;
+        return Ok(Place { path, read_only: source.read_only });
     }
     let (plugin, payload) = if let Some(source) = &volume.config_map {
         ("kubernetes.io~configmap", config_map(input, source, source.default_mode))
@@ -263,7 +288,12 @@ fn host_path(source: &HostPathSource) -> Result<PathBuf, String> {
     let found = fs::metadata(&path).ok().map(|metadata| metadata.file_type());
     let fits = |fits: fn(&fs::FileType) -> bool| found.as_ref().is_some_and(fits);
     let (good, what) = match kind {
-        "" => (true, ""),
+        "" => {
+            if found.is_none() && fs::symlink_metadata(&path).is_err() {
+                fs::create_dir_all(&path).map_err(|error| error.to_string())?;
+            }
+            (true, "")
+        }
         "DirectoryOrCreate" if found.is_none() => {
             fs::create_dir_all(&path).map_err(|error| error.to_string())?;
             (true, "")
@@ -356,22 +386,30 @@ fn downward_api(
 
 /// The mounts of a container, from the volumes of its pod. `expand` replaces `$(NAME)` in `subPathExpr`. Blocking.
 pub fn mounts(
+    folder: &PodFolder,
     container: &Container,
     paths: &Paths,
     expand: impl Fn(&str) -> String,
 ) -> Result<Vec<Mount>, VolumeError> {
     let mut mounts = Vec::new();
-    for mount in &container.volume_mounts {
+    for (index, mount) in container.volume_mounts.iter().enumerate() {
         let Place { path: volume, read_only } = paths.get(&mount.name).ok_or_else(|| {
             VolumeError::Unknown { container: container.name.clone(), volume: mount.name.clone() }
         })?;
+        if mount.recursive_read_only.as_deref() == Some("Enabled") {
+            return Err(VolumeError::RecursiveReadOnly(mount.name.clone()));
+        }
         let sub_path = if mount.sub_path_expr.is_empty() {
             mount.sub_path.clone()
         } else {
             expand(&mount.sub_path_expr)
         };
         mounts.push(Mount {
-            host_path: if sub_path.is_empty() { volume.clone() } else { within(volume, &sub_path)? },
+            host_path: if sub_path.is_empty() {
+                volume.clone()
+            } else {
+                sub_path::bind(volume, &sub_path, &folder.sub_path(&mount.name, &container.name, index))?
+            },
             container_path: mount.mount_path.clone(),
             read_only: mount.read_only || *read_only,
             propagation: match mount.mount_propagation.as_deref() {
@@ -382,27 +420,6 @@ pub fn mounts(
         });
     }
     Ok(mounts)
-}
-
-/// A path within a volume, made as a folder where it is absent; links that lead out of the volume are refused.
-fn within(volume: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    let refused = || VolumeError::SubPath(sub_path.to_owned());
-    if Path::new(sub_path).components().any(|part| !matches!(part, std::path::Component::Normal(_))) {
-        return Err(refused());
-    }
-    let path = volume.join(sub_path);
-    let io = |source| VolumeError::Io { path: path.clone(), source };
-    let root = fs::canonicalize(volume).map_err(io)?;
-    // The deepest part that exists decides; what is below it is made without following anything.
-    let existing = path.ancestors().find(|part| part.exists()).unwrap_or(volume);
-    if !fs::canonicalize(existing).map_err(io)?.starts_with(&root) {
-        return Err(refused());
-    }
-    if !path.exists() {
-        fs::create_dir_all(&path).map_err(io)?;
-    }
-    let resolved = fs::canonicalize(&path).map_err(io)?;
-    if resolved.starts_with(&root) { Ok(resolved) } else { Err(refused()) }
 }
 
 /// Whether something is mounted at that very path.
@@ -427,7 +444,12 @@ pub fn tear_down(folder: &PodFolder) -> io::Result<()> {
 
 /// Unmounts what is mounted below a folder, the deepest first.
 pub fn unmount_below(folder: &Path) -> io::Result<()> {
-    let mut points: Vec<_> = mount_points().into_iter().filter(|point| point.starts_with(folder)).collect();
+    // The kernel tells of mounts by their real paths. One that is missed here would have what it shows removed.
+    let folder = match fs::canonicalize(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        folder => folder?,
+    };
+    let mut points: Vec<_> = mount_points().into_iter().filter(|point| point.starts_with(&folder)).collect();
     points.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
     points.iter().try_for_each(|point| umount2(point, MntFlags::MNT_DETACH).map_err(io::Error::from))
 }

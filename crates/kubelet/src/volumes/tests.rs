@@ -21,7 +21,15 @@ fn values(pairs: &[(&str, &str)]) -> Option<Values> {
 #[track_caller]
 fn set(root: &Path, pod: &Pod, references: &References) -> Result<Paths, String> {
     let tokens = [(TokenKey { audience: String::new(), lifetime: 3600 }, "the token".to_owned())].into();
-    let input = VolumeInput { pod, node: &NodeFacts::default(), pod_ips: &[], references, tokens: &tokens };
+    let input = VolumeInput {
+        pod,
+        node: &NodeFacts::default(),
+        pod_ips: &[],
+        references,
+        tokens: &tokens,
+        persistent: &BTreeMap::new(),
+        root,
+    };
     set_up(&PodFolder::new(root, "u1"), input).map_err(|error| error.to_string())
 }
 
@@ -114,23 +122,71 @@ fn a_token_is_for_those_who_run_the_pod() {
     }
 }
 
+/// What a part of a volume is seen as once it is opened.
+fn opened(volume: &Path, sub_path: &str) -> Result<PathBuf, String> {
+    let opened = sub_path::open_beneath(volume, sub_path).map_err(|error| error.to_string())?;
+    let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&opened));
+    fs::read_link(link).map_err(|error| error.to_string())
+}
+
 #[test]
 fn a_sub_path_never_leaves_its_volume() {
     let root = tempfile::tempdir().expect("a folder");
-    let pod = pod(json!([{"name": "v", "emptyDir": {}}]));
-    let paths = set(root.path(), &pod, &References::default()).expect("a volume");
-    std::os::unix::fs::symlink("/etc", paths["v"].path.join("out")).expect("a link");
-    let mount = |sub_path: &str| {
-        let container = serde_json::from_value(json!({
-            "name": "c", "volumeMounts": [{"name": "v", "mountPath": "/m", "subPath": sub_path}],
-        }))
-        .expect("a container");
-        mounts(&container, &paths, str::to_owned).map(|mounts| mounts[0].host_path.clone())
-    };
-    assert_eq!(mount("a/b").expect("inside"), paths["v"].path.canonicalize().expect("a path").join("a/b"));
-    for bad in ["../x", "out", "out/passwd", "/etc", "a/../../x"] {
-        assert!(mount(bad).is_err(), "{bad}");
+    let root = root.path().canonicalize().expect("a path");
+    let volume = root.join("v");
+    fs::create_dir_all(volume.join("in")).expect("folders");
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o777)).expect("a mode");
+    fs::write(volume.join("in/file"), "x").expect("a file");
+    for (link, target) in [("out", "/etc"), ("up", ".."), ("side", "in"), ("loop", "loop")] {
+        std::os::unix::fs::symlink(target, volume.join(link)).expect("a link");
     }
+    for (good, expected) in
+        [("in/file", "in/file"), ("side/file", "in/file"), ("new/deep", "new/deep"), ("side/new", "in/new")]
+    {
+        assert_eq!(opened(&volume, good), Ok(volume.join(expected)), "{good}");
+    }
+    assert_eq!(fs::metadata(volume.join("new/deep")).expect("made").permissions().mode() & 0o777, 0o777);
+    for bad in ["../x", "out", "out/passwd", "out/new", "up/x", "/etc", "a/../../x", "loop/x", "up/v/in"] {
+        let expected = format!("subPath \"{bad}\" must stay within its volume");
+        assert_eq!(opened(&volume, bad), Err(expected), "{bad}");
+    }
+    assert!(!root.join("x").exists() && !Path::new("/etc/new").exists());
+}
+
+#[test]
+fn a_mounted_part_stays_what_it_was_and_goes_with_the_pod_but_not_what_it_shows() {
+    let root = tempfile::tempdir().expect("a folder");
+    let pod = pod(json!([{"name": "v", "emptyDir": {}}]));
+    let mut paths = set(root.path(), &pod, &References::default()).expect("a volume");
+    let data = root.path().join("data");
+    fs::create_dir_all(data.join("part")).expect("folders");
+    fs::write(data.join("part/file"), "kept").expect("a file");
+    paths.insert("v".to_owned(), Place { path: data.clone(), read_only: true });
+    let folder = PodFolder::new(root.path(), "u1");
+    let mounts_of = |mount: serde_json::Value| {
+        let container = serde_json::from_value(json!({"name": "c", "volumeMounts": [mount]}));
+        mounts(&folder, &container.expect("a container"), &paths, |text| text.replace("$(X)", "part"))
+    };
+    let all = mounts_of(json!({"name": "v", "mountPath": "/m"})).expect("a mount");
+    assert!(all[0].read_only, "the volume is");
+    let error = mounts_of(json!({"name": "v", "mountPath": "/m", "recursiveReadOnly": "Enabled"}));
+    assert!(error.is_err_and(|error| error.to_string().contains("recursive read-only")));
+    let part = match mounts_of(json!({"name": "v", "mountPath": "/m", "subPathExpr": "$(X)"})) {
+        Ok(mounts) => mounts[0].host_path.clone(),
+        // Where mounting is not allowed, there is nothing to see.
+        Err(VolumeError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => return,
+        Err(error) => panic!("{error}"),
+    };
+    assert!(part.starts_with(folder.path()));
+    fs::rename(data.join("part"), data.join("moved")).expect("renamed");
+    std::os::unix::fs::symlink("/etc", data.join("part")).expect("a link");
+    assert_eq!(fs::read_to_string(part.join("file")).expect("still there"), "kept");
+    // A kubelet whose root is reached by a link must not take the contents for its own.
+    let link = root.path().join("link");
+    std::os::unix::fs::symlink(root.path(), &link).expect("a link");
+    tear_down(&PodFolder::new(&link, "u1")).expect("torn down");
+    assert!(!folder.path().exists());
+    assert_eq!(fs::read_to_string(data.join("moved/file")).expect("kept"), "kept");
 }
 
 #[test]

@@ -233,7 +233,7 @@ impl Shared {
         };
         let folder = self.folder(&pod.metadata.uid);
         let variables = Variables::new(&env);
-        let mut mounts = match volumes::mounts(container, &ground.paths, |text| variables.expand(text)) {
+        let mut mounts = match volumes::mounts(&folder, container, &ground.paths, |text| variables.expand(text)) {
             Ok(mounts) => mounts,
             Err(error) => return Ok(Err(component::ErrorChain(&error).to_string())),
         };

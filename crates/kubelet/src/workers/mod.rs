@@ -227,6 +227,7 @@ impl Workers {
         for entry in std::fs::read_dir(config.root.join("pods")).into_iter().flatten().flatten() {
             queue.add(entry.file_name().to_string_lossy().into_owned());
         }
+        self.shared.collect_volumes().await;
         if let Err(error) = dependencies.runtime.repair_network().await {
             tracing::warn!(%error, "cannot repair the node's network");
         }

@@ -516,3 +516,38 @@ async fn a_hook_of_a_kind_that_is_not_served_fails() {
     assert!(events.iter().any(|event| event == failed), "{events:#?}");
     assert_eq!(World::count(&world.runtime.take_calls(), "stop main"), 1, "it gets its grace");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_leads_to_a_folder_that_goes_when_its_volume_is_gone() {
+    let world = World::start();
+    let mut spec = spec("Always", json!({}));
+    spec["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
+    world.control.put_claim(json!({"metadata": {"name": "data", "uid": "c1"}}), None);
+    world.create("u1", spec);
+    pass(5).await;
+    let events = world.control.take_events();
+    let expected = "FailedMount: MountVolume.SetUp failed for volume \"v\" : error processing PVC \
+                    default/data: PVC is not bound";
+    assert!(events.iter().any(|event| event == expected), "{events:?}");
+    let folder = world.root.path().join("local-volumes/pvc-c1");
+    world.control.put_claim(
+        json!({"metadata": {"name": "data", "uid": "c1"}, "spec": {"volumeName": "pvc-c1"},
+            "status": {"phase": "Bound"}}),
+        Some(json!({
+            "metadata": {"name": "pvc-c1",
+                "annotations": {"pv.kubernetes.io/provisioned-by": "coxswain.io/node-local"}},
+            "spec": {"local": {"path": folder}, "claimRef": {"uid": "c1"}},
+        })),
+    );
+    world.until_main(is_ready).await;
+    std::fs::write(folder.join("file"), "kept").expect("the volume is there");
+    world.control.remove("web");
+    world.until(|pod| pod.is_none()).await;
+    pass(120).await;
+    assert!(folder.join("file").exists(), "the volume outlives the pod");
+    world.control.remove_claim("data");
+    let mut world = world;
+    world.start_kubelet();
+    pass(120).await;
+    assert!(!folder.exists(), "but not its object");
+}

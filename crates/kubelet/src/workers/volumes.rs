@@ -1,21 +1,26 @@
 //! The volumes of a pod: what they show is fetched, they are made, and later kept up to date.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::EventType;
 use jiff::Timestamp;
-use tracing::warn;
+use tracing::{debug, info, warn};
 
 use super::{PodState, Shared, SyncError};
 use crate::container::References;
 use crate::pod::Pod;
 use crate::runtime::{RuntimePod, SandboxState};
+use crate::volumes::claim::{self, PersistentVolume};
 use crate::volumes::{self, Paths, TokenCache, Tokens, VolumeError, VolumeInput};
 
 /// How long what volumes show may lag behind the ConfigMaps and Secrets it comes from.
 const REFRESH: Duration = Duration::from_secs(60);
+
+/// Persistent volumes by the name of the volume in the pod.
+type Persistent = BTreeMap<String, PersistentVolume>;
 
 /// What a worker remembers of the volumes of its pod.
 #[derive(Default)]
@@ -38,7 +43,8 @@ impl Shared {
         self.fetch(pod, config_maps, secrets, &mut references).await?;
         let made = async {
             let tokens = self.tokens(state, pod).await?;
-            self.write_volumes(pod, ips, references, tokens).await
+            let persistent = self.persistent_volumes(pod).await?;
+            self.write_volumes(pod, ips, references, (tokens, persistent)).await
         };
         match made.await {
             Ok(made) => {
@@ -122,14 +128,60 @@ impl Shared {
         Ok(cache.texts())
     }
 
+    /// What the claims of a pod's volumes are bound to, by the name of the volume in the pod.
+    async fn persistent_volumes(&self, pod: &Pod) -> Result<Persistent, SyncError> {
+        let (control, namespace) = (&self.dependencies.control, &pod.metadata.namespace);
+        let mut found = Persistent::new();
+        for volume in &pod.spec.volumes {
+            let Some(name) = claim::claim_name(pod, volume) else { continue };
+            let failed = |message| VolumeError::SetUp { volume: volume.name.clone(), message };
+            let claim = control.claim(namespace, &name).await?;
+            let bound = claim::check(pod, volume, &name, claim.as_ref()).map_err(failed)?;
+            let persistent = control.persistent_volume(&bound).await?;
+            let uid = claim.map(|claim| claim.metadata.uid).unwrap_or_default();
+            let is_ours = |volume: &PersistentVolume| {
+                volume.spec.claim_ref.as_ref().is_some_and(|reference| reference.uid == uid)
+            };
+            let Some(persistent) = persistent.filter(is_ours) else {
+                return Err(failed(format!("PersistentVolume \"{bound}\" is not bound to the claim")).into());
+            };
+            found.insert(volume.name.clone(), persistent);
+        }
+        Ok(found)
+    }
+
+    /// Takes away the folders of node-local volumes that are gone.
+    pub(super) async fn collect_volumes(&self) {
+        let root = self.config.root.clone();
+        for name in claim::folders(&root) {
+            // Only the apiserver's word counts: what it cannot be asked about stays.
+            match self.dependencies.control.persistent_volume(&name).await {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,
+                Err(error) => {
+                    let error = component::ErrorChain(&error).to_string();
+                    debug!(volume = %name, %error, "cannot ask about a volume");
+                    continue;
+                }
+            }
+            let (root, volume) = (root.clone(), name.clone());
+            let removed = tokio::task::spawn_blocking(move || claim::remove(&root, &volume)).await;
+            match removed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+                Ok(()) => info!(volume = %name, "removed the folder of a volume that is gone"),
+                Err(error) => warn!(volume = %name, %error, "cannot remove the folder of a volume"),
+            }
+        }
+    }
+
     async fn write_volumes(
         &self,
         pod: &Arc<Pod>,
         ips: &[String],
         references: References,
-        tokens: Tokens,
+        (tokens, persistent): (Tokens, Persistent),
     ) -> Result<(References, Paths), SyncError> {
         let folder = self.folder(&pod.metadata.uid);
+        let root = self.config.root.clone();
         let (pod, node, ips) = (Arc::clone(pod), self.config.node.clone(), ips.to_vec());
         let written = tokio::task::spawn_blocking(move || {
             let input = VolumeInput {
@@ -138,6 +190,8 @@ impl Shared {
                 pod_ips: &ips,
                 references: &references,
                 tokens: &tokens,
+                persistent: &persistent,
+                root: &root,
             };
             volumes::set_up(&folder, input).map(|paths| (references, paths))
         });
