@@ -21,8 +21,8 @@ pub const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// In the order of discovery.
 const VERBS: [&str; 8] = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
-/// While the definition is being deleted.
-const LAST_VERBS: [&str; 5] = ["delete", "deletecollection", "get", "list", "watch"];
+/// While the definition is being deleted: who holds an object by a finalizer must be able to let go.
+const LAST_VERBS: [&str; 7] = ["delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const PART_VERBS: [&str; 3] = ["get", "patch", "update"];
 
 /// Whether a condition of a definition is true.
@@ -112,6 +112,7 @@ fn resource(definition: &Value, version: &Value, served: &[&Value], revision: u6
             scale: some(parts, "scale").map(Scale::parse),
             columns: PrinterColumn::of(version),
             warning: flag(version, "deprecated").then(|| warning(group, kind, version, served)),
+            needs_webhook: own != storage && text(at(spec, "conversion"), "strategy") == "Webhook",
             terminating,
             revision,
             compiled: Default::default(),

@@ -48,6 +48,8 @@ pub struct Custom {
     pub columns: Vec<PrinterColumn>,
     /// What a user of this version is told, where it is on its way out.
     pub warning: Option<String>,
+    /// Objects are converted by a webhook, so that this version is more than another name for the stored one.
+    pub needs_webhook: bool,
     /// The definition is being deleted: nothing new may come.
     pub terminating: bool,
     /// The revision of the definition: objects that are older may lack its defaults.

@@ -16,6 +16,7 @@ use api::time::Time;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Bucket, Scope, Snapshot, Store};
 
@@ -112,6 +113,24 @@ fn changed(snapshot: &Snapshot, known: &HashMap<String, Version>) -> Vec<(String
             (name, revision, document)
         })
         .collect()
+}
+
+/// A definition without its versions: all that its status depends on.
+pub(crate) fn outline(bytes: &[u8]) -> Option<Value> {
+    #[derive(Deserialize)]
+    struct Outline {
+        metadata: Value,
+        spec: Spec,
+        #[serde(default)]
+        status: Value,
+    }
+    #[derive(Deserialize)]
+    struct Spec {
+        group: Value,
+        names: Value,
+    }
+    let Outline { metadata, spec, status } = serde_json::from_slice(bytes).ok()?;
+    Some(json!({"metadata": metadata, "spec": {"group": spec.group, "names": spec.names}, "status": status}))
 }
 
 /// Begins the deletion of a definition: it stays until its objects are gone.

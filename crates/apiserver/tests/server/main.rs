@@ -2,6 +2,7 @@
 
 mod audit;
 mod auth;
+mod custom;
 mod etcd;
 mod grpc;
 mod history;
