@@ -57,6 +57,8 @@ pub enum Command {
     Diff(DiffArgs),
     /// Brings back a deleted object, or a namespace, with what it owned
     Undelete(UndeleteArgs),
+    /// Lets people in, and takes that back
+    User(UserArgs),
     /// Writes a kubeconfig that shows the cluster of a past moment, to be read only
     Context(ContextArgs),
     /// Prints the objects that people and tools have made as YAML, for another cluster
@@ -127,6 +129,48 @@ pub struct UpArgs {
     /// Credentials of registries: a file with a line `HOST USER PASSWORD` for each
     #[arg(long, value_name = "FILE")]
     pub registry_credentials: Option<PathBuf>,
+}
+
+/// `cox user`.
+#[derive(Debug, Args)]
+pub struct UserArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: UserCommand,
+}
+
+/// What `cox user` does.
+#[derive(Debug, Subcommand)]
+pub enum UserCommand {
+    /// Writes a kubeconfig with a new token for somebody; roles say what the name and the groups may do
+    Add(UserAddArgs),
+    /// Takes back every token of somebody
+    Remove(UserRemoveArgs),
+}
+
+/// `cox user add`.
+#[derive(Debug, Args)]
+pub struct UserAddArgs {
+    /// The name, as bindings have it
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// The groups, as bindings have them; system:masters may do everything
+    #[arg(long, value_delimiter = ',', value_name = "GROUP,...")]
+    pub groups: Vec<String>,
+    /// After how many days the token expires
+    #[arg(long, default_value_t = 365, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
+    /// Where to write the kubeconfig; NAME.kubeconfig by default
+    #[arg(long, short, value_name = "FILE")]
+    pub filename: Option<PathBuf>,
+}
+
+/// `cox user remove`.
+#[derive(Debug, Args)]
+pub struct UserRemoveArgs {
+    /// The name
+    #[arg(value_name = "NAME")]
+    pub name: String,
 }
 
 /// `cox down`.

@@ -61,6 +61,7 @@ async fn run(cli: &Cli, out: &mut Out) -> Result<(), CoxError> {
         Command::History(args) => verbs::history(global, args, out).await,
         Command::Diff(args) => verbs::diff(global, args, out).await,
         Command::Undelete(args) => verbs::undelete(global, args, out).await,
+        Command::User(args) => verbs::user(global, args, out).await,
         Command::Context(args) => verbs::context(global, args, out).await,
         Command::Export(args) => verbs::export(global, args, out).await,
         Command::Import(args) => verbs::import(global, args, out).await,

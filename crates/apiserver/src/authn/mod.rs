@@ -3,7 +3,7 @@
 //! ```text
 //! certificate ─┐
 //! Bearer token ┼─> Identity ─> impersonation ─> UserInfo
-//!              └ service accounts (accounts, keys), a file (file), bootstrap tokens (bootstrap_token)
+//!              └ service accounts (accounts, keys), a file (file), people (user_token), bootstrap tokens (bootstrap_token)
 //! ```
 //! A certificate that the cluster's authority signed goes first. A token that is sent and does not hold is refused,
 //! also where nobody need be known: so a client learns that its token is of no use any more.
@@ -15,6 +15,7 @@ mod file;
 mod impersonation;
 pub mod keys;
 pub(crate) mod secrets;
+pub(crate) mod user_token;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -82,7 +83,9 @@ impl Authenticator {
             Some(user) => Some(plain(user)),
             None => match accounts::identify(&self.key, &snapshot, token, audiences, now) {
                 Some(identity) => Some(identity),
-                None => bootstrap_token::identify(&snapshot, token, now).map(plain),
+                None => bootstrap_token::identify(&snapshot, token, now)
+                    .or_else(|| user_token::identify(&snapshot, token, now))
+                    .map(plain),
             },
         };
         let mut identity = found.filter(|identity| !identity.audiences.is_empty())?;

@@ -11,6 +11,7 @@ use super::Pipeline;
 use super::object::meta;
 use super::types::{Answer, RequestContext, Subresource, Target, UserInfo};
 use crate::audit;
+use crate::authn::user_token;
 use crate::authz::{Grant, Rule};
 
 /// What is asked for. Either a resource or a path.
@@ -150,7 +151,7 @@ impl Pipeline {
         check(&*self.inner.authorizer, attributes)
     }
 
-    /// Says no where an object is a role or a binding that grants more than the user has.
+    /// Says no where an object grants more than the user has: a role, a binding, or the token of somebody.
     pub(super) fn check_grants(
         &self,
         context: &RequestContext,
@@ -158,6 +159,9 @@ impl Pipeline {
         new: &Value,
         old: Option<&Value>,
     ) -> Answer<()> {
+        if &*def.bucket == "secrets" {
+            return user_token::check_write(&context.user, new, old, |asked| self.require(asked));
+        }
         let is_role = &*def.group == "rbac.authorization.k8s.io";
         if !is_role
             || !meta(new, "deletionTimestamp").is_empty() && old.is_some_and(|old| same_grants(new, old))

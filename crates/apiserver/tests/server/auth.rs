@@ -325,3 +325,61 @@ async fn who_acts_for_others_needs_the_right() {
     );
     scene.asker.stop().await;
 }
+
+/// A Secret that lets somebody in with `token`.
+fn let_in(id: &str, user: &str, groups: &str, token: &str, expiration: &str) -> Value {
+    use sha2::{Digest as _, Sha256};
+    let hash: String = Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect();
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("user-token-{id}")},
+        "type": "coxswain.io/user-token",
+        "stringData": {"username": user, "groups": groups, "sha256": hash, "expiration": expiration},
+    })
+}
+
+#[tokio::test]
+async fn people_have_tokens_that_can_be_taken_back() {
+    const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+    let scene = Scene::start().await;
+    let (later, past) = ("2099-01-01T00:00:00Z", "2020-01-01T00:00:00Z");
+    for (id, expiration) in [("a1", later), ("a2", past)] {
+        let secret = let_in(id, "ann", "dev,ops", &format!("cox-{id}.words"), expiration);
+        let created = scene.asker.post(SECRETS, &secret).await;
+        assert_eq!(created.code.as_u16(), 201, "{}", created.text());
+    }
+    let ann = scene.who("cox-a1.words").await.json()["status"]["userInfo"].clone();
+    assert_eq!(ann, json!({"username": "ann", "groups": ["dev", "ops", "system:authenticated"]}));
+    for bad in ["cox-a1.wordy", "cox-a2.words", "cox-a3.words", "cox-a1"] {
+        Scene::refused(&scene.who(bad).await);
+    }
+    scene.delete(&format!("{SECRETS}/user-token-a1")).await;
+    Scene::refused(&scene.who("cox-a1.words").await);
+    let reserved = let_in("a4", "system:kube-scheduler", "", "cox-a4.words", later);
+    assert_eq!(scene.asker.post(SECRETS, &reserved).await.code.as_u16(), 403);
+
+    // Who may write Secrets there makes no administrators of that.
+    let rules = json!([
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update"]},
+        {"apiGroups": [""], "resources": ["users"], "resourceNames": ["ann"], "verbs": ["impersonate"]},
+    ]);
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}, "rules": rules,
+    });
+    assert_eq!(scene.asker.post(&format!("{rbac}/clusterroles"), &role).await.code.as_u16(), 201);
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}],
+    });
+    assert_eq!(scene.asker.post(&format!("{rbac}/clusterrolebindings"), &binding).await.code.as_u16(), 201);
+    for (id, user, groups, code) in
+        [("b1", "ann", "", 201), ("b2", "eve", "", 403), ("b3", "ann", "system:masters", 403)]
+    {
+        let secret = let_in(id, user, groups, &format!("cox-{id}.words"), later).to_string();
+        let headers = [("authorization", "Bearer s3cret"), ("content-type", "application/json")];
+        let answer = scene.asker.send(None, request(Method::POST, SECRETS, &headers, &secret)).await;
+        assert_eq!(answer.code.as_u16(), code, "{}", answer.text());
+    }
+    scene.asker.stop().await;
+}

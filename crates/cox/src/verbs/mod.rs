@@ -18,6 +18,7 @@ mod scale;
 pub(crate) mod table;
 mod target;
 mod undelete;
+mod user;
 
 use client::Client;
 use component::Kubeconfig;
@@ -36,6 +37,7 @@ pub(crate) use port_forward::port_forward;
 pub(crate) use rollout::rollout;
 pub(crate) use scale::scale;
 pub(crate) use undelete::undelete;
+pub(crate) use user::user;
 
 use crate::cli::Global;
 use crate::cluster::DataDir;
