@@ -1,6 +1,7 @@
 //! The kubelet's configuration file, with the registry settings that `cox up` was given.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -36,6 +37,7 @@ struct KubeletConfiguration<'a> {
     #[serde(rename = "clusterDNS")]
     cluster_dns: [&'static str; 1],
     eviction_hard: BTreeMap<&'static str, &'static str>,
+    static_pod_path: &'a Path,
     registry: &'a Registry,
 }
 
@@ -92,14 +94,15 @@ fn credentials(text: &str) -> Result<BTreeMap<String, Credentials>, CoxError> {
     Ok(credentials)
 }
 
-/// The text of the file.
-pub(super) fn kubelet(registry: &Registry) -> String {
+/// The text of the file. Static pods are read from a folder of the node's own.
+pub(super) fn kubelet(registry: &Registry, static_pods: &Path) -> String {
     let file = KubeletConfiguration {
         api_version: "kubelet.config.k8s.io/v1beta1",
         kind: "KubeletConfiguration",
         cluster_domain: "cluster.local",
         cluster_dns: ["10.96.0.10"],
         eviction_hard: EVICTION.into(),
+        static_pod_path: static_pods,
         registry,
     };
     serde_saphyr::to_string(&file).expect("a configuration holds only what YAML can")
@@ -119,7 +122,7 @@ mod tests {
         };
         let registry = registry(&args).expect("good mirrors");
         assert_eq!(registry.mirrors["docker.io"], ["http://a", "http://c"]);
-        assert!(kubelet(&registry).contains("http://c"));
+        assert!(kubelet(&registry, Path::new("/m")).contains("http://c"));
     }
 
     #[test]

@@ -21,7 +21,10 @@ pub(crate) async fn prepare(
 ) -> Result<(), CoxError> {
     std::fs::create_dir_all(folder).map_err(CoxError::file("make", folder))?;
     let registry = config::registry(args)?;
-    write_private(&folder.join("config.yaml"), config::kubelet(&registry).as_bytes())?;
+    write_private(
+        &folder.join("config.yaml"),
+        config::kubelet(&registry, &folder.join("manifests")).as_bytes(),
+    )?;
     credentials::join(client, folder, name, ip, server).await
 }
 

@@ -1,10 +1,12 @@
 //! Processes with somebody at the other end: exec and attach.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::Docker;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions};
-use bollard::query_parameters::ResizeContainerTTYOptionsBuilder;
+use bollard::query_parameters::{EventsOptionsBuilder, ResizeContainerTTYOptionsBuilder};
+use futures_util::TryStreamExt as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,9 +20,6 @@ const DETACH_KEYS: &str = "ctrl-^,ctrl-^,ctrl-^,ctrl-^,ctrl-^,ctrl-^";
 
 /// How long after the end of its output the engine may take to know that a process has ended.
 const END: Duration = Duration::from_secs(30);
-
-/// Between two questions whether it has.
-const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 impl DockerRuntime {
     pub(super) async fn start_process(
@@ -84,20 +83,40 @@ struct Exec {
 
 impl Exec {
     /// The engine tells the end of the output and the end of the process by different ways, which may overtake each
-    /// other by moments, and announces the latter to nobody who has not asked before it began.
+    /// other by moments. A process that has not ended yet is heard of: from a moment ago on, so that an end between
+    /// the question and the subscription is told, too.
     async fn ended(&self) -> Result<i32, RuntimeError> {
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let inspect = self.docker.inspect_exec(&self.exec).await.map_err(failed)?;
-            if inspect.running != Some(true) {
-                let code = inspect.exit_code.and_then(|code| i32::try_from(code).ok());
-                return code.ok_or_else(|| {
-                    RuntimeError::Failed("the command ended without an exit code".to_owned())
-                });
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(1));
+        if let Some(code) = self.code().await? {
+            return Ok(code);
         }
+        let filters: HashMap<&str, Vec<String>> = HashMap::from([
+            ("type", vec!["container".to_owned()]),
+            ("container", vec![self.container.clone()]),
+            ("event", vec!["exec_die".to_owned()]),
+        ]);
+        let since = (jiff::Timestamp::now().as_second() - 1).to_string();
+        let query = EventsOptionsBuilder::default().filters(&filters).since(&since).build();
+        let mut events = std::pin::pin!(self.docker.events(Some(query)));
+        while let Some(event) = events.try_next().await.map_err(failed)? {
+            let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+            if attributes.get("execID") == Some(&self.exec)
+                && let Some(code) = self.code().await?
+            {
+                return Ok(code);
+            }
+        }
+        Err(RuntimeError::Down("its events ended".to_owned()))
+    }
+
+    /// What it returned, if it has ended.
+    async fn code(&self) -> Result<Option<i32>, RuntimeError> {
+        let inspect = self.docker.inspect_exec(&self.exec).await.map_err(failed)?;
+        if inspect.running == Some(true) {
+            return Ok(None);
+        }
+        let code = inspect.exit_code.and_then(|code| i32::try_from(code).ok());
+        let none = || RuntimeError::Failed("the command ended without an exit code".to_owned());
+        code.map(Some).ok_or_else(none)
     }
 }
 
