@@ -197,6 +197,11 @@ pub fn should_restart(policy: RestartPolicy, record: &ContainerRecord, hash: &st
     }
 }
 
+/// When a container is started again: as it says itself, or as its pod says.
+pub fn restart_policy(pod: &Pod, container: &Container) -> RestartPolicy {
+    container.restart_policy.unwrap_or(pod.spec.restart_policy)
+}
+
 /// Whether the startup probe of a running container has passed, or there is none.
 pub fn is_started(container: &Container, record: &ContainerRecord, probes: &ProbeStates) -> bool {
     container.startup_probe.is_none()
@@ -272,14 +277,18 @@ impl Planner<'_> {
             return;
         }
         // A pod that never restarts has had its one chance once a container of it has run.
-        let is_over = pod.spec.restart_policy == RestartPolicy::Never
+        let is_over = pod
+            .spec
+            .containers
+            .iter()
+            .all(|container| restart_policy(pod, container) == RestartPolicy::Never)
             && pod.spec.containers.iter().any(|container| {
                 runtime.latest(&container.name).is_some_and(|record| record.state == ContainerState::Exited)
             });
         let wanted = pod.spec.containers.iter().any(|container| {
             runtime.latest(&container.name).is_none_or(|record| {
                 record.state != ContainerState::Exited
-                    || should_restart(pod.spec.restart_policy, record, &spec_hash(container))
+                    || should_restart(restart_policy(pod, container), record, &spec_hash(container))
             })
         });
         let init_failed = pod.spec.restart_policy == RestartPolicy::Never
@@ -380,7 +389,8 @@ impl Planner<'_> {
                 }
                 Some(record)
                     if record.state == ContainerState::Exited
-                        && !should_restart(pod.spec.restart_policy, record, &spec_hash(container)) => {}
+                        && !should_restart(restart_policy(pod, container), record, &spec_hash(container)) => {
+                }
                 Some(_) | None => self.start(container),
             }
         }
@@ -391,7 +401,7 @@ impl Planner<'_> {
         pod.spec.containers.iter().all(|container| {
             runtime.latest(&container.name).is_some_and(|record| {
                 record.state == ContainerState::Exited
-                    && !should_restart(pod.spec.restart_policy, record, &spec_hash(container))
+                    && !should_restart(restart_policy(pod, container), record, &spec_hash(container))
             })
         })
     }

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use api::time::Time;
 use jiff::Timestamp;
 
-use crate::actions::{Observed, is_started, restart_at, restart_delay, should_restart, spec_hash};
+use crate::actions::{
+    Observed, is_started, restart_at, restart_delay, restart_policy, should_restart, spec_hash,
+};
 use crate::pod::{
     Container, ContainerState, ContainerStatus, Ip, Pod, PodCondition, PodPhase, PodStatus,
     ResourceRequirements, RestartPolicy, Running, Terminated, qos_class,
@@ -222,7 +224,7 @@ fn container_status(
             };
         }
         RuntimeState::Exited => {
-            let policy = if container.is_sidecar() { RestartPolicy::Always } else { pod.spec.restart_policy };
+            let policy = restart_policy(pod, container);
             let is_done_init = init && !container.is_sidecar() && record.exit_code == 0;
             let restarts = !input.ending
                 && input.failure.is_none()
@@ -331,7 +333,14 @@ fn phase(pod: &Pod, init: &[ContainerStatus], main: &[ContainerStatus], ended: b
         }
     }
     let (mut waiting, mut running, mut stopped, mut succeeded) = (0, 0, 0, 0);
-    for status in main {
+    let mut again = false;
+    for (container, status) in pod.spec.containers.iter().zip(main) {
+        let failed = status.state.terminated.as_ref().is_none_or(|ended| ended.exit_code != 0);
+        again |= match restart_policy(pod, container) {
+            RestartPolicy::Always => true,
+            RestartPolicy::OnFailure => failed,
+            RestartPolicy::Never => false,
+        };
         if status.state.running.is_some() {
             running += 1;
         } else if let Some(terminated) = &status.state.terminated {
@@ -352,11 +361,12 @@ fn phase(pod: &Pod, init: &[ContainerStatus], main: &[ContainerStatus], ended: b
     } else if running > 0 {
         PodPhase::Running
     } else if stopped > 0 {
-        match policy {
-            RestartPolicy::Always => PodPhase::Running,
-            RestartPolicy::OnFailure | RestartPolicy::Never if stopped == succeeded => PodPhase::Succeeded,
-            RestartPolicy::Never => PodPhase::Failed,
-            RestartPolicy::OnFailure => PodPhase::Running,
+        if again {
+            PodPhase::Running
+        } else if stopped == succeeded {
+            PodPhase::Succeeded
+        } else {
+            PodPhase::Failed
         }
     } else {
         PodPhase::Pending

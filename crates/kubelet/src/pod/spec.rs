@@ -82,6 +82,7 @@ projection! {
         service_account_name: String,
         node_name: String,
         host_network: bool,
+        host_users: Option<bool>,
         #[serde(rename = "hostPID")]
         host_pid: bool,
         #[serde(rename = "hostIPC")]

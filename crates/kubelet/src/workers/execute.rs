@@ -61,6 +61,13 @@ impl Shared {
                 self.event(pod, "", EventType::Normal, "SandboxChanged", text);
             }
             let name = kernel_hostname(pod, &self.config.cluster_domain).map_err(RuntimeError::Failed);
+            // Better no pod than one that believes in walls that are not there.
+            let name = match pod.spec.host_users {
+                Some(false) => {
+                    Err(RuntimeError::Failed("runtime does not support user namespaces".to_owned()))
+                }
+                Some(true) | None => name,
+            };
             let made = match name {
                 Ok(name) => held.run_sandbox(&sandbox_config(pod, attempt, name)).await,
                 Err(error) => Err(error),
@@ -233,10 +240,11 @@ impl Shared {
         };
         let folder = self.folder(&pod.metadata.uid);
         let variables = Variables::new(&env);
-        let mut mounts = match volumes::mounts(&folder, container, &ground.paths, |text| variables.expand(text)) {
-            Ok(mounts) => mounts,
-            Err(error) => return Ok(Err(component::ErrorChain(&error).to_string())),
-        };
+        let mut mounts =
+            match volumes::mounts(&folder, container, &ground.paths, |text| variables.expand(text)) {
+                Ok(mounts) => mounts,
+                Err(error) => return Ok(Err(component::ErrorChain(&error).to_string())),
+            };
         for (file, target) in [("etc-hosts", "/etc/hosts"), ("resolv.conf", "/etc/resolv.conf")] {
             if mounts.iter().all(|mount| mount.container_path != target) {
                 mounts.push(bind(folder.file(file), target));
