@@ -121,7 +121,9 @@ pub fn check(
 ) -> Result<String, String> {
     let failed = |why: &str| format!("error processing PVC {}/{name}: {why}", pod.metadata.namespace);
     let Some(claim) = claim else {
-        return Err(failed(&format!("failed to fetch PVC from API server: persistentvolumeclaims \"{name}\" not found")));
+        return Err(failed(&format!(
+            "failed to fetch PVC from API server: persistentvolumeclaims \"{name}\" not found"
+        )));
     };
     if volume.ephemeral.is_some()
         && claim.metadata.controller().is_none_or(|owner| owner.uid != pod.metadata.uid)
