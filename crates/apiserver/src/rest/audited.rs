@@ -32,7 +32,8 @@ pub(super) fn begin(app: &App, peer: &Peer, head: &mut Parts, id: &HeaderValue) 
     };
     let agent = super::text(&head.headers, &header::USER_AGENT).to_owned();
     let id = id.to_str().unwrap_or_default().to_owned();
-    let uri = head.uri.to_string();
+    // Over HTTP/2 the URI names the server too.
+    let uri = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     Some(Arc::new(Record::new(id, uri, verb, peer.address, agent, app.clock.now())))
 }
 
