@@ -4,6 +4,7 @@
 //! [`plan`].
 
 mod plan;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use client::{ClientError, GroupVersionResource, Resource as _, Store, WorkQueue,
 
 use crate::context::{BY_OWNER, Context, ORPHANS};
 use crate::expectations::Expectations;
-use crate::objects::{ControllerRevision, Pod, StatefulSet};
+use crate::objects::{ClaimRetentionPolicy, ControllerRevision, PersistentVolumeClaim, Pod, StatefulSet};
 use crate::ownership::controller_reference;
 use crate::pod_writes::{Owner, PodWrites};
 use crate::{revisions, writes};
@@ -28,6 +29,7 @@ struct Controller {
     sets: Store<StatefulSet>,
     pods: Store<Pod>,
     revisions: Store<ControllerRevision>,
+    claims: Store<PersistentVolumeClaim>,
     writes: PodWrites,
 }
 
@@ -39,6 +41,7 @@ pub fn start(context: &Context) {
         sets: context.store(),
         pods: context.store(),
         revisions: context.store(),
+        claims: context.store(),
         writes: PodWrites { context: context.clone(), expectations: Expectations::default() },
     });
     let woken = queue.clone();
@@ -58,6 +61,16 @@ pub fn start(context: &Context) {
             }
         }
     });
+    let (woken, sets) = (queue.clone(), controller.sets.clone());
+    controller.claims.subscribe(move |_, new| {
+        let Some(claim) = new else { return };
+        for set in sets.list_namespace(&claim.metadata.namespace) {
+            let policy = set.spec.persistent_volume_claim_retention_policy.as_ref();
+            if policy.is_some_and(ClaimRetentionPolicy::deletes) {
+                woken.add(set.metadata.namespaced_name());
+            }
+        }
+    });
     context.run("statefulset", queue, WORKERS, move |key| {
         let controller = Arc::clone(&controller);
         async move { controller.reconcile(&key).await }
@@ -69,11 +82,17 @@ impl Controller {
         let Some(set) = self.sets.get(key) else { return Ok(None) };
         let mut pods = self.pods.by_index(BY_OWNER, &set.metadata.uid);
         pods.extend(self.pods.by_index(ORPHANS, &key.namespace));
+        let claims = if set.spec.volume_claim_templates.is_empty() {
+            Vec::new()
+        } else {
+            self.claims.list_namespace(&key.namespace)
+        };
         let now = self.context.now();
         let plan = plan::plan(&Observed {
             set: &set,
             pods: &pods,
             revisions: &self.revisions.by_index(BY_OWNER, &set.metadata.uid),
+            claims: &claims,
             unseen: self.writes.expectations.unseen(&set.metadata.uid, now),
             now,
         });
@@ -94,6 +113,13 @@ impl Controller {
                     writes::change_owner(&pods, &meta.namespace, change).await?;
                 }
                 Ok(())
+            }
+            Action::OwnClaim(change) => {
+                let claims = self.context.api::<PersistentVolumeClaim>();
+                match writes::change_owner(&claims, &meta.namespace, change).await {
+                    Err(error) if error.is_not_found() => Ok(()),
+                    result => result,
+                }
             }
             Action::Release(change) => writes::change_owner(&pods, &meta.namespace, change).await,
             Action::Revise(change) => {

@@ -226,6 +226,22 @@ pub struct StatefulSetSpec {
     pub min_ready_seconds: i32,
     pub revision_history_limit: Option<i32>,
     pub ordinals: StatefulSetOrdinals,
+    pub persistent_volume_claim_retention_policy: Option<ClaimRetentionPolicy>,
+}
+
+/// `apps/v1/StatefulSetPersistentVolumeClaimRetentionPolicy`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimRetentionPolicy {
+    pub when_deleted: String,
+    pub when_scaled: String,
+}
+
+impl ClaimRetentionPolicy {
+    /// Whether any claim is to go with something.
+    pub fn deletes(&self) -> bool {
+        self.when_deleted == "Delete" || self.when_scaled == "Delete"
+    }
 }
 
 /// `apps/v1/StatefulSetOrdinals`.

@@ -10,8 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::retention;
 use crate::expectations::Unseen;
-use crate::objects::{ControllerRevision, Pod, StatefulSet, StatefulSetStatus, seconds_since};
+use crate::objects::{
+    ControllerRevision, PersistentVolumeClaim, Pod, StatefulSet, StatefulSetStatus, seconds_since,
+};
 use crate::ownership::{self, OwnerChange};
 use crate::pod_writes::{NewPod, Victim};
 use crate::revisions::{self, Change, HASH, History};
@@ -30,6 +33,8 @@ pub struct Observed<'a> {
     pub pods: &'a [Arc<Pod>],
     /// Its revisions.
     pub revisions: &'a [Arc<ControllerRevision>],
+    /// The claims of its namespace, where it has templates for claims.
+    pub claims: &'a [Arc<PersistentVolumeClaim>],
     /// Own writes that the cache does not show yet.
     pub unseen: Unseen,
     /// The time.
@@ -43,6 +48,8 @@ pub enum Action {
     Adopt(OwnerChange),
     /// Change the owner references of a pod to let it go.
     Release(OwnerChange),
+    /// Change the owner references of a claim, so that it goes with what it should.
+    OwnClaim(OwnerChange),
     /// Change the history of templates.
     Revise(Change),
     /// Delete these pods.
@@ -102,7 +109,10 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
         claim.claimed.iter().filter_map(|pod| Some((number(set, pod)?, Arc::clone(pod)))).collect();
     draft.decide(&by_number);
     let status = draft.status(&by_number);
+    let claims = retention::owner_changes(set, &draft.numbers(), &by_number, observed.claims);
     let Draft { create, delete, .. } = draft;
+    // Before a pod goes that a claim is to follow.
+    actions.extend(claims.into_iter().map(Action::OwnClaim));
     if !delete.is_empty() {
         actions.push(Action::DeletePods(delete));
     }

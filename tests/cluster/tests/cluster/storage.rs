@@ -4,7 +4,7 @@ use cluster::manifests::{NAMESPACE, pod, stateful_set};
 use cluster::objects::Claim;
 use cluster::{Observer, TestCluster};
 
-use client::{DeleteOptions, GroupVersionResource, PatchType};
+use client::{DeleteOptions, GroupVersionResource, PatchOptions, PatchType};
 use serde_json::json;
 
 async fn delete(cluster: &TestCluster, group: &str, plural: &str, name: &str) {
@@ -90,5 +90,30 @@ async fn a_volume_of_a_pods_own_goes_with_the_pod() {
     delete(&cluster, "", "pods", "scratch").await;
     let gone = |o: &Observer| (o.pods.is_empty() && phases(o) == (vec![], vec![])).then_some(());
     cluster.observer.wait_for("its volume to go", gone).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn claims_go_with_what_the_retention_policy_names() {
+    let cluster = TestCluster::start().await;
+    let mut set = stateful_set("db", 2);
+    set["spec"]["persistentVolumeClaimRetentionPolicy"] =
+        json!({"whenDeleted": "Delete", "whenScaled": "Delete"});
+    cluster.apply(&set).await;
+    let bound = |o: &Observer| phases(o).1 == vec!["Bound".to_owned(); 2];
+    let both = |o: &Observer| (bound(o) && o.pods_of("db").len() == 2).then_some(());
+    cluster.observer.wait_for("two pods with a volume each", both).await;
+    let sets = cluster.client.dynamic(GroupVersionResource::new("apps", "v1", "statefulsets"));
+    let fewer = json!({"spec": {"replicas": 1}}).to_string().into();
+    let options = PatchOptions::default();
+    sets.patch(NAMESPACE, "db", "", (PatchType::Merge, fewer), &options).await.expect("scale down");
+    let one = |o: &Observer| {
+        let left = (vec!["data-db-0 Bound".to_owned()], vec!["Bound".to_owned()]);
+        (o.pods_of("db").len() == 1 && phases(o) == left).then_some(())
+    };
+    cluster.observer.wait_for("the claim of the pod that is gone to go", one).await;
+    delete(&cluster, "apps", "statefulsets", "db").await;
+    let gone = |o: &Observer| (o.pods.is_empty() && phases(o) == (vec![], vec![])).then_some(());
+    cluster.observer.wait_for("everything to go", gone).await;
     cluster.stop().await;
 }

@@ -48,6 +48,7 @@ impl World {
             set: &self.set,
             pods: &pods,
             revisions: &revisions,
+            claims: &[],
             unseen: Unseen::default(),
             now: Timestamp::UNIX_EPOCH,
         })
@@ -67,7 +68,9 @@ impl World {
     fn apply(&mut self, plan: &Plan) {
         for action in &plan.actions {
             match action {
-                Action::Adopt(_) | Action::Release(_) => panic!("nothing here is to be adopted"),
+                Action::Adopt(_) | Action::Release(_) | Action::OwnClaim(_) => {
+                    panic!("nothing here is to be adopted")
+                }
                 Action::Revise(Change::Create(document)) => {
                     let mut revision: ControllerRevision = serde_json::from_value(document.clone()).unwrap();
                     revision.data = RawJson::of(&document["data"]);
