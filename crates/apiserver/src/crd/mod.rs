@@ -19,11 +19,14 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{Bucket, Scope, Snapshot, Store};
+use tokio::sync::watch;
 
 /// The resources that are served now.
 pub(crate) struct Definitions {
     registry: ArcSwap<Registry>,
     made: Mutex<Made>,
+    /// The generation of the registry, for those who wait for another.
+    changes: watch::Sender<u64>,
 }
 
 /// What was made of each definition, by the name of the definition.
@@ -46,7 +49,7 @@ impl Definitions {
     /// Reads the definitions that are stored.
     pub(crate) fn rebuild(store: &Store) -> Self {
         let registry = ArcSwap::from_pointee(Registry::with_custom([], 0));
-        let own = Self { registry, made: Mutex::default() };
+        let own = Self { registry, made: Mutex::default(), changes: watch::Sender::new(0) };
         own.refresh(store);
         own
     }
@@ -86,6 +89,21 @@ impl Definitions {
         });
         let registry = Registry::with_custom(all.into_iter().cloned(), made.generation);
         self.registry.store(Arc::new(registry));
+        self.changes.send_replace(made.generation);
+    }
+
+    /// Tells when other resources are served; once at the beginning.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        let mut changes = self.changes.subscribe();
+        changes.mark_changed();
+        changes
+    }
+
+    /// Whether a custom resource is still what it was: there, and with the schema that it had.
+    pub(crate) fn serves(&self, def: &ResourceDef) -> bool {
+        let present = self.registry.load().resource(&def.group, &def.version, &def.plural);
+        let revision = |def: &ResourceDef| def.custom.as_ref().map(|custom| custom.revision);
+        present.is_some_and(|present| revision(&present) == revision(def))
     }
 }
 
@@ -95,8 +113,9 @@ impl Version {
         let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
         let counted = metadata["generation"].as_i64().unwrap_or_default();
         // What changes the status only changes nothing about the objects.
-        let since =
-            old.filter(|old| old.uid == uid && old.counted == counted).map_or(revision, |old| old.since);
+        let since = old
+            .filter(|old| old.uid == uid && (old.counted == counted || definition::is_terminating(document)))
+            .map_or(revision, |old| old.since);
         let resources = definition::resources(document, since).into_iter().map(Arc::new).collect();
         Self { revision, since, uid, counted, resources }
     }

@@ -41,6 +41,33 @@ pub struct WatchStream {
     initial_events_end: bool,
     deadline: Pin<Box<Sleep>>,
     bookmark: Pin<Box<Sleep>>,
+    /// Of a custom resource.
+    served: Option<Served>,
+}
+
+/// Tells when a definition has changed under a watch, which then ends: its client lists anew, or learns that there is
+/// nothing to list.
+struct Served {
+    pipeline: Pipeline,
+    changes: tokio::sync::watch::Receiver<u64>,
+}
+
+impl Served {
+    async fn ended(&mut self, def: &ResourceDef) {
+        while self.changes.changed().await.is_ok() {
+            if !self.pipeline.inner.definitions.serves(def) {
+                return;
+            }
+        }
+    }
+}
+
+/// Never, for what is built in.
+async fn ended(served: &mut Option<Served>, def: &ResourceDef) {
+    match served {
+        Some(served) => served.ended(def).await,
+        None => std::future::pending().await,
+    }
 }
 
 enum Phase {
@@ -98,7 +125,13 @@ impl Pipeline {
             asked => asked.min(u64::from(u32::MAX)),
         };
         let now = Instant::now();
+        let served = target
+            .def
+            .custom
+            .is_some()
+            .then(|| Served { pipeline: self.clone(), changes: self.inner.definitions.changes() });
         Ok(WatchStream {
+            served,
             def: target.def.clone(),
             selection,
             phase,
@@ -132,6 +165,7 @@ impl WatchStream {
                     Err(ReadError::Closed) => self.phase = Phase::Ended,
                     Err(error) => self.phase = Phase::Failed(lagged(&error, self.revision)),
                 },
+                () = ended(&mut self.served, &self.def) => self.phase = Phase::Ended,
                 () = &mut self.bookmark => {
                     self.bookmark.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
                     if self.allow_bookmarks {

@@ -179,6 +179,23 @@ async fn a_definition_that_goes_takes_its_objects_along() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_with_the_definition_of_what_it_shows() {
+    let asker = defined().await;
+    asker.post(WIDGETS, &widget("a", json!({}))).await;
+    let watched = request(Method::GET, &format!("{WIDGETS}?watch=true"), &[], "");
+    let mut body = asker.open(asker.admin(), watched).await.into_body();
+    let first = body.frame().await.expect("a frame").expect("no error").into_data().expect("data");
+    assert!(String::from_utf8_lossy(&first).contains("ADDED"));
+    // What is said of the definition does not concern those who watch its objects; that it goes, does.
+    let place = format!("{DEFINITIONS}/widgets.example.com");
+    asker.with(Method::PATCH, &place, &[MERGE], r#"{"metadata":{"labels":{"a":"b"}}}"#).await;
+    asker.with(Method::DELETE, &place, &[], "").await;
+    let rest = body.collect().await.expect("the end").to_bytes();
+    assert!(String::from_utf8_lossy(&rest).contains("DELETED"));
+    asker.stop().await;
+}
+
+#[tokio::test]
 async fn a_version_that_only_a_webhook_could_convert_is_refused() {
     let asker = Asker::start().await;
     let mut definition = definition();
