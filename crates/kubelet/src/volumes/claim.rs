@@ -1,7 +1,8 @@
 //! Persistent volumes on the node: the claim of a pod's volume leads to a volume, and that to a place on the node.
 //!
 //! Node-local volumes are folders in [`FOLDER`] of the kubelet's root. They are made when a pod first uses them, and
-//! taken away once the volume is gone from the apiserver, which is asked each time ([`folders`]).
+//! taken away once the volume is gone from the apiserver, which is asked each time ([`folders`]) - unless the volume
+//! was to be retained when it was seen last ([`remember`]).
 
 use std::fs;
 use std::io;
@@ -30,6 +31,9 @@ client::resource!(
     namespaced
 );
 client::resource!(PersistentVolume, "", "v1", "persistentvolumes", "PersistentVolume", cluster);
+
+/// The folder of the names of those that are to be retained.
+const RETAINED: &str = "local-volumes-retained";
 
 /// The part of `v1.PersistentVolumeClaim` that the kubelet reads.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -85,6 +89,8 @@ pub struct VolumeSpec {
     pub claim_ref: Option<ClaimReference>,
     /// `Filesystem` where it is empty.
     pub volume_mode: String,
+    /// What becomes of it after its claim.
+    pub persistent_volume_reclaim_policy: String,
 }
 
 /// `v1.LocalVolumeSource`.
@@ -160,7 +166,9 @@ pub fn set_up(
             && source.path.parent() == Some(&*root.join(FOLDER))
             && source.path.file_name().is_some_and(|file| file == name.as_str());
         if is_ours {
-            make(&source.path).map_err(|source| VolumeError::Io { path: root.join(FOLDER), source })?;
+            make(&source.path)
+                .and_then(|()| remember(root, persistent))
+                .map_err(|source| VolumeError::Io { path: root.join(FOLDER), source })?;
         } else if !source.path.exists() {
             return Err(failed(format!("path \"{}\" does not exist", source.path.display())));
         }
@@ -197,12 +205,30 @@ pub fn folders(root: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// Takes the folder of a node-local volume away, and what it held. Blocking.
-pub fn remove(root: &Path, name: &str) -> io::Result<()> {
+/// Keeps in mind whether what a volume holds outlives the volume. Blocking.
+pub fn remember(root: &Path, volume: &PersistentVolume) -> io::Result<()> {
+    let mark = root.join(RETAINED).join(&volume.metadata.name);
+    let retained = volume.spec.persistent_volume_reclaim_policy == "Retain";
+    match (retained, mark.exists()) {
+        (true, false) => {
+            fs::create_dir_all(root.join(RETAINED))?;
+            fs::File::create(mark).map(drop)
+        }
+        (false, true) => fs::remove_file(mark),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+/// Takes the folder of a node-local volume that is gone away, and what it held, unless it was to be retained; says
+/// whether it did. Blocking.
+pub fn remove(root: &Path, name: &str) -> io::Result<bool> {
+    if root.join(RETAINED).join(name).exists() {
+        return Ok(false);
+    }
     let path = root.join(FOLDER).join(name);
     super::unmount_below(&path)?;
     match fs::remove_dir_all(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        result => result.map(|()| true),
     }
 }

@@ -519,7 +519,7 @@ async fn a_hook_of_a_kind_that_is_not_served_fails() {
 
 #[tokio::test(start_paused = true)]
 async fn a_claim_leads_to_a_folder_that_goes_when_its_volume_is_gone() {
-    let world = World::start();
+    let mut world = World::start();
     let mut spec = spec("Always", json!({}));
     spec["volumes"] = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]);
     world.control.put_claim(json!({"metadata": {"name": "data", "uid": "c1"}}), None);
@@ -530,24 +530,36 @@ async fn a_claim_leads_to_a_folder_that_goes_when_its_volume_is_gone() {
                     default/data: PVC is not bound";
     assert!(events.iter().any(|event| event == expected), "{events:?}");
     let folder = world.root.path().join("local-volumes/pvc-c1");
-    world.control.put_claim(
-        json!({"metadata": {"name": "data", "uid": "c1"}, "spec": {"volumeName": "pvc-c1"},
-            "status": {"phase": "Bound"}}),
-        Some(json!({
-            "metadata": {"name": "pvc-c1",
-                "annotations": {"pv.kubernetes.io/provisioned-by": "coxswain.io/node-local"}},
-            "spec": {"local": {"path": folder}, "claimRef": {"uid": "c1"}},
-        })),
-    );
+    let bind = |world: &World, policy: &str| {
+        let made_by = json!({"pv.kubernetes.io/provisioned-by": "coxswain.io/node-local"});
+        world.control.put_claim(
+            json!({"metadata": {"name": "data", "uid": "c1"}, "spec": {"volumeName": "pvc-c1"},
+                "status": {"phase": "Bound"}}),
+            Some(json!({
+                "metadata": {"name": "pvc-c1", "annotations": made_by},
+                "spec": {"local": {"path": folder}, "claimRef": {"uid": "c1"},
+                    "persistentVolumeReclaimPolicy": policy},
+            })),
+        );
+    };
+    bind(&world, "Delete");
     world.until_main(is_ready).await;
     std::fs::write(folder.join("file"), "kept").expect("the volume is there");
     world.control.remove("web");
-    world.until(|pod| pod.is_none()).await;
     pass(120).await;
-    assert!(folder.join("file").exists(), "the volume outlives the pod");
+    let look = async |world: &mut World| {
+        // A kubelet that starts looks at everything.
+        world.start_kubelet();
+        pass(120).await;
+        folder.join("file").exists()
+    };
+    assert!(look(&mut world).await, "the volume outlives the pod");
+    bind(&world, "Retain");
+    assert!(look(&mut world).await);
     world.control.remove_claim("data");
-    let mut world = world;
-    world.start_kubelet();
-    pass(120).await;
-    assert!(!folder.exists(), "but not its object");
+    assert!(look(&mut world).await, "what is retained outlives the volume");
+    bind(&world, "Delete");
+    assert!(look(&mut world).await);
+    world.control.remove_claim("data");
+    assert!(!look(&mut world).await, "and what is not does not");
 }

@@ -157,7 +157,14 @@ impl Shared {
             // Only the apiserver's word counts: what it cannot be asked about stays.
             match self.dependencies.control.persistent_volume(&name).await {
                 Ok(None) => {}
-                Ok(Some(_)) => continue,
+                Ok(Some(volume)) => {
+                    let root = root.clone();
+                    let kept = tokio::task::spawn_blocking(move || claim::remember(&root, &volume)).await;
+                    if let Ok(Err(error)) = kept {
+                        warn!(volume = %name, %error, "cannot note the reclaim policy of a volume");
+                    }
+                    continue;
+                }
                 Err(error) => {
                     let error = component::ErrorChain(&error).to_string();
                     debug!(volume = %name, %error, "cannot ask about a volume");
@@ -167,7 +174,8 @@ impl Shared {
             let (root, volume) = (root.clone(), name.clone());
             let removed = tokio::task::spawn_blocking(move || claim::remove(&root, &volume)).await;
             match removed.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-                Ok(()) => info!(volume = %name, "removed the folder of a volume that is gone"),
+                Ok(false) => {}
+                Ok(true) => info!(volume = %name, "removed the folder of a volume that is gone"),
                 Err(error) => warn!(volume = %name, %error, "cannot remove the folder of a volume"),
             }
         }
