@@ -35,6 +35,7 @@ mod view;
 
 pub mod admission;
 pub mod bootstrap;
+mod flow;
 mod kinds;
 pub mod pipeline;
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::access::{fill, object_mut, set};
+use super::access::{at, fill, object_mut, set};
 use super::resources::round_list;
 use super::{PLAIN, Rules, checks, pod_spec};
 
@@ -26,5 +26,11 @@ fn default(volume: &mut Value) {
 }
 
 fn create(volume: &mut Value) {
-    set(volume, "status", json!({"phase": "Pending"}));
+    let mut status = json!({"phase": "Pending"});
+    // It has been in its first phase for as long as it exists.
+    let created = at(at(volume, "metadata"), "creationTimestamp");
+    if !created.is_null() {
+        set(&mut status, "lastPhaseTransitionTime", created.clone());
+    }
+    set(volume, "status", status);
 }

@@ -51,6 +51,9 @@ impl Bootstrap {
             "spec": {"cidrs": ["10.96.0.0/16"]},
         });
         self.ensure(pipeline, None, "servicecidrs", &addresses).await?;
+        let flows = crate::flow::first_objects();
+        let made = flows.iter().map(|(plural, object)| self.ensure(pipeline, None, plural, object));
+        futures_util::future::try_join_all(made).await?;
         for (name, value, description) in [
             (
                 "system-node-critical",

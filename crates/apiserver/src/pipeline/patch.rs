@@ -77,15 +77,15 @@ impl Pipeline {
             ));
         }
         fields::check_manager(&options.field_manager)?;
+        if target.subresource == Some(Subresource::Scale) {
+            return self.apply_scale(context, target, body, options).await;
+        }
         let def = &target.def;
         let validation = options.field_validation.unwrap_or_default();
         let decoded = codec::decode(def, MediaType::Yaml, &body.bytes, validation)?;
         let mut document = decoded.object;
         metadata::named(target, &mut document)?;
         metadata::place(target, &mut document)?;
-        if target.subresource == Some(Subresource::Scale) {
-            return Err(object::method_not_allowed());
-        }
         let part = part(target.subresource)?;
         if self.inner.store.snapshot().get(&object::key(target)).is_none() {
             if part != Part::Main || !meta(&document, "uid").is_empty() {
@@ -105,7 +105,7 @@ impl Pipeline {
         self.apply_existing(context, target, part, &document, &decoded.warnings, options).await
     }
 
-    async fn apply_existing(
+    pub(super) async fn apply_existing(
         &self,
         context: &RequestContext,
         target: &Target,

@@ -1,6 +1,6 @@
 //! The scale of a workload: its number of replicas as an object of its own, for autoscalers and `kubectl scale`.
 
-use api::codec;
+use api::codec::{self, MediaType};
 use api::encode;
 use api::field::{FieldError, invalid_kind};
 use api::registry::ResourceDef;
@@ -164,6 +164,36 @@ impl Pipeline {
         .await
     }
 
+    /// Applies a scale. Whoever does so owns the number of replicas of the object itself.
+    pub(super) async fn apply_scale(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        body: &Body,
+        options: &WriteOptions,
+    ) -> Answer<Written> {
+        let (def, scale_def) = (&target.def, object::part_def(&target.def, "scale")?);
+        let validation = options.field_validation.unwrap_or_default();
+        let decoded = codec::decode(&scale_def, MediaType::Yaml, &body.bytes, validation)?;
+        let mut scale = decoded.object;
+        metadata::named(target, &mut scale)?;
+        metadata::place(target, &mut scale)?;
+        let replicas = &scale["spec"]["replicas"];
+        check_replicas(&scale_def, &scale, replicas.as_i64().unwrap_or(0))?;
+        let mut document = json!({
+            "kind": &*def.kind,
+            "apiVersion": def.api_version(),
+            "metadata": scale["metadata"],
+        });
+        let paths = Paths::of(def);
+        if !replicas.is_null() && !structural::scale::set(&mut document, &paths.replicas, replicas.clone()) {
+            return Err(Status::bad_request(format!("{} is no place for a number", paths.replicas)));
+        }
+        let written =
+            self.apply_existing(context, target, Part::Main, &document, &decoded.warnings, options).await?;
+        scaled(&scale_def, &paths, written)
+    }
+
     async fn scale_to<F>(
         &self,
         context: &RequestContext,
@@ -181,16 +211,7 @@ impl Pipeline {
             .edit(&edit, |old| {
                 let (scale, expected) = wanted(old)?;
                 let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
-                if !(0..=i64::from(i32::MAX)).contains(&replicas) {
-                    let error =
-                        FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
-                    return Err(invalid_kind(
-                        &scale_def.group,
-                        &scale_def.kind,
-                        meta(&scale, "name"),
-                        &[error],
-                    ));
-                }
+                check_replicas(scale_def, &scale, replicas)?;
                 let mut object = old.clone();
                 if !structural::scale::set(&mut object, &paths.replicas, replicas.into()) {
                     let why = format!("{} is no place for a number", paths.replicas);
@@ -199,9 +220,22 @@ impl Pipeline {
                 Ok(Draft { object, expected, warnings: Vec::new(), applied: false })
             })
             .await?;
-        let stored: Value = serde_json::from_slice(&written.object.bytes).map_err(Status::internal)?;
-        let mut scale = object::of_value(&of(scale_def, &paths, &stored));
-        scale.warnings = written.object.warnings;
-        Ok(Written { object: scale, created: false })
+        scaled(scale_def, &paths, written)
     }
+}
+
+fn check_replicas(scale_def: &ResourceDef, scale: &Value, replicas: i64) -> Answer<()> {
+    if (0..=i64::from(i32::MAX)).contains(&replicas) {
+        return Ok(());
+    }
+    let error = FieldError::invalid("spec.replicas", replicas, "must be greater than or equal to 0");
+    Err(invalid_kind(&scale_def.group, &scale_def.kind, meta(scale, "name"), &[error]))
+}
+
+/// The scale of what was written.
+fn scaled(scale_def: &ResourceDef, paths: &Paths, written: Written) -> Answer<Written> {
+    let stored: Value = serde_json::from_slice(&written.object.bytes).map_err(Status::internal)?;
+    let mut scale = object::of_value(&of(scale_def, paths, &stored));
+    scale.warnings = written.object.warnings;
+    Ok(Written { object: scale, created: false })
 }

@@ -36,8 +36,9 @@ use tracing::debug;
 use self::query::Query;
 pub(crate) use self::query::decode as unescaped;
 use self::route::{ResourcePath, Route};
+use crate::flow::{Refused, Seat, Sorted};
 use crate::metrics::Labels;
-use crate::pipeline::{RequestContext, Subresource, Target, deprecation, read_only};
+use crate::pipeline::{Attributes, RequestContext, Subresource, Target, deprecation, read_only};
 use crate::serve::{App, Body, Peer};
 use crate::streams::Proxied;
 use crate::{audit, authn};
@@ -82,9 +83,8 @@ pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -
     let audit_id = audit_id(&head.headers);
     let record = audited::begin(app, peer, &mut head, &audit_id);
     let moment = past::split(&mut head);
-    let mut labels = Labels::default();
-    let mut streams = false;
-    let answer = dispatch(app, peer, &head, moment.as_deref(), body, &mut labels, &mut streams);
+    let mut seen = Seen::default();
+    let answer = dispatch(app, peer, &head, moment.as_deref(), body, &mut seen);
     let answered = audit::scope(record.clone(), answer).await;
     let mut response = match answered {
         Ok(response) => response,
@@ -93,6 +93,8 @@ pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -
     };
     let headers = response.headers_mut();
     headers.insert(AUDIT_ID, audit_id);
+    seen.tell(headers);
+    let Seen { mut labels, streams, .. } = seen;
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache, private"));
     let took = started.elapsed();
     debug!(method = %head.method, path = head.uri.path(), code = response.status().as_u16(), ?took, "request");
@@ -108,6 +110,37 @@ pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -
         response = response.map(|_| crate::serve::empty());
     }
     response
+}
+
+/// What is known of a request once it is answered.
+#[derive(Default)]
+struct Seen {
+    labels: Labels,
+    /// Whether it goes on after its answer has begun.
+    streams: bool,
+    /// How priority and fairness sorted it.
+    sorted: Option<Sorted>,
+}
+
+impl Seen {
+    /// Tells the client how its request was sorted, so that a person can find out why it waits.
+    fn tell(&self, headers: &mut HeaderMap) {
+        let Some(Sorted { schema, level }) = &self.sorted else { return };
+        for (name, uid) in
+            [("x-kubernetes-pf-flowschema-uid", schema), ("x-kubernetes-pf-prioritylevel-uid", level)]
+        {
+            if let Ok(uid) = HeaderValue::try_from(uid) {
+                headers.insert(name, uid);
+            }
+        }
+    }
+
+    /// Waits until there is room for the request.
+    async fn admit(&mut self, app: &App, request: &Attributes<'_>) -> Result<Option<Seat>, Status> {
+        let admission = app.flow.admit(request).await;
+        self.sorted = admission.sorted;
+        admission.seat.map_err(|Refused| too_many_requests())
+    }
 }
 
 fn audit_id(headers: &HeaderMap) -> HeaderValue {
@@ -135,8 +168,7 @@ async fn dispatch(
     head: &Parts,
     moment: Option<&str>,
     body: Incoming,
-    labels: &mut Labels,
-    streams: &mut bool,
+    seen: &mut Seen,
 ) -> Answered {
     let route = route::parse(head.uri.path());
     let sender = app.pipeline.authenticator().sender(peer.user.as_ref(), &head.headers, app.clock.now())?;
@@ -162,12 +194,15 @@ async fn dispatch(
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let call = Call { app, head, query, context };
     match route {
-        Route::Resource(path) => resource(call, path, body, labels, streams).await,
+        Route::Resource(path) => resource(call, path, body, seen).await,
         document => {
             if !matches!(head.method, Method::GET | Method::HEAD) {
                 return Err(method_not_allowed().into());
             }
-            call.app.pipeline.allowed_path(&call.context, "get", head.uri.path())?;
+            let path = head.uri.path();
+            let asked = Attributes { verb: "get", path, ..Attributes::nothing(&call.context.user) };
+            let _seat = seen.admit(call.app, &asked).await?;
+            call.app.pipeline.allowed_path(&call.context, "get", path)?;
             documents::answer(&call, &document).await
         }
     }
@@ -226,13 +261,7 @@ impl Verb {
     }
 }
 
-async fn resource(
-    call: Call<'_>,
-    path: ResourcePath,
-    body: Incoming,
-    labels: &mut Labels,
-    streams: &mut bool,
-) -> Answered {
+async fn resource(call: Call<'_>, path: ResourcePath, body: Incoming, seen: &mut Seen) -> Answered {
     let registry = call.app.pipeline.registry();
     let Some(def) = registry.resource(&path.group, &path.version, &path.resource) else {
         // Of a group of custom resources only, what is no resource is no path either.
@@ -243,7 +272,7 @@ async fn resource(
     };
     let target = target(&def, &path)?;
     let verb = verb(&call, &def, &path, &target)?;
-    *labels = Labels {
+    seen.labels = Labels {
         verb: verb.label(),
         group: path.group.clone(),
         version: path.version.clone(),
@@ -264,13 +293,15 @@ async fn resource(
         Verb::Create | Verb::Update | Verb::Patch => None,
         _ => deprecation(&def),
     };
+    // A watch has its place only until it has begun.
+    let _seat = seen.admit(call.app, &Attributes::of(&call.context, verb.name(), &target)).await?;
     let answered = match verb {
         Verb::Watch => {
-            *streams = true;
+            seen.streams = true;
             watch::watch(&call, &target)
         }
         Verb::Connect => {
-            *streams = true;
+            seen.streams = true;
             let (app, context, query) = (call.app, &call.context, call.query.pairs());
             let connected = match target.subresource {
                 Some(Subresource::Log) => crate::logs::log(app, context, &target, query).await,

@@ -7,6 +7,7 @@ use component::{Context, Endpoints, SharedClock, Shutdown};
 
 use crate::audit::Audit;
 use crate::discovery::Documents;
+use crate::flow::Flow;
 use crate::grpc::Services;
 use crate::logs::Kubelets;
 use crate::metrics::Requests;
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) endpoints: Endpoints,
     pub(crate) requests: Requests,
+    pub(crate) flow: Flow,
     pub(crate) discovery: Documents,
     pub(crate) openapi: OpenApi,
     pub(crate) kubelets: Arc<Kubelets>,
@@ -65,6 +67,7 @@ impl App {
         Self(Arc::new(Shared {
             discovery: Documents::new(&pipeline.registry(), address),
             openapi: OpenApi::default(),
+            flow: Flow::start(pipeline.store(), &context.shutdown),
             requests: context.metrics.register(|registry| Requests::register(registry, pipeline.store())),
             endpoints: Endpoints { health: context.health, metrics: context.metrics },
             clock: context.clock,

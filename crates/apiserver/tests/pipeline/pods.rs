@@ -4,7 +4,7 @@ use apiserver::pipeline::{Binding, DeleteOptions, PatchType, Subresource, WatchO
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::harness::{Server, body};
+use crate::harness::{Server, body, json_of};
 
 const PODS: &str = "v1/pods";
 
@@ -116,6 +116,26 @@ async fn a_scale_changes_the_replicas_and_nothing_else() {
     assert_eq!((&after["spec"]["replicas"], &after["metadata"]["generation"]), (&json!(7), &json!(2)));
     after["spec"]["replicas"] = 1.into();
     assert_eq!(after["spec"], before["spec"]);
+
+    let owner = WriteOptions { field_manager: "m".to_owned(), ..WriteOptions::default() };
+    let applied = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 7}});
+    let applied = server
+        .pipeline
+        .patch(&server.context, &target, PatchType::Apply, body(&applied), &owner)
+        .await
+        .expect("applied");
+    assert_eq!(
+        (applied.object.kind.as_str(), &json_of(&applied.object)["spec"]["replicas"]),
+        ("Scale", &json!(7))
+    );
+    let stored = server.get("apps/v1/deployments", "d").await.expect("read");
+    let managers = stored["metadata"]["managedFields"].as_array().expect("managers");
+    assert!(
+        managers.iter().any(|entry| entry["manager"] == "m"
+            && entry["subresource"] == "scale"
+            && entry["fieldsV1"] == json!({"f:spec": {"f:replicas": {}}})),
+        "{managers:?}"
+    );
 
     let mut stale = scale.clone();
     stale["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();

@@ -31,6 +31,45 @@ async fn an_object_goes_in_and_comes_out() {
 }
 
 #[tokio::test]
+async fn an_answer_says_how_its_request_was_sorted_and_a_level_without_room_refuses() {
+    const FLOWS: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
+    let asker = Asker::start().await;
+    let uid = |object: serde_json::Value| object["metadata"]["uid"].as_str().expect("a uid").to_owned();
+    let exempt = uid(asker.get(&format!("{FLOWS}/flowschemas/exempt")).await.json());
+    let level = uid(asker.get(&format!("{FLOWS}/prioritylevelconfigurations/exempt")).await.json());
+    for path in [MAPS, "/api/v1/namespaces/default/configmaps/none", "/apis"] {
+        let answer = asker.get(path).await;
+        assert_eq!(answer.header("x-kubernetes-pf-flowschema-uid"), exempt, "{path}");
+        assert_eq!(answer.header("x-kubernetes-pf-prioritylevel-uid"), level, "{path}");
+    }
+    // What is exempt stays so; another user has a level without a single share.
+    let none = json!({"kind": "PriorityLevelConfiguration", "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "metadata": {"name": "none"}, "spec": {"type": "Limited",
+            "limited": {"nominalConcurrencyShares": 0, "limitResponse": {"type": "Reject"}}}});
+    let schema = json!({"kind": "FlowSchema", "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "metadata": {"name": "none"}, "spec": {"matchingPrecedence": 2,
+            "priorityLevelConfiguration": {"name": "none"}, "rules": [{
+                "subjects": [{"kind": "User", "user": {"name": "jane"}}],
+                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}]}]}});
+    let made = asker.post(&format!("{FLOWS}/prioritylevelconfigurations"), &none).await;
+    assert_eq!(made.code, 201, "{}", made.json());
+    let made = asker.post(&format!("{FLOWS}/flowschemas"), &schema).await;
+    assert_eq!(made.code, 201, "{}", made.json());
+    let jane = [("impersonate-user", "jane"), ("impersonate-group", "system:authenticated")];
+    // The objects are read by a task of the server's: it takes them on before long.
+    let mut refused = asker.with(Method::GET, "/apis", &jane, "").await;
+    for _ in 0..1000 {
+        if refused.code == 429 {
+            break;
+        }
+        refused = asker.with(Method::GET, "/apis", &jane, "").await;
+    }
+    assert_eq!((refused.code.as_u16(), refused.header("retry-after")), (429, "1"));
+    assert_eq!(refused.json()["reason"], "TooManyRequests");
+    asker.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_told_as_in_kubernetes() {
     let asker = Asker::start().await;
     let json = ("content-type", "application/json");
