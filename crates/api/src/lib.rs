@@ -19,6 +19,7 @@ pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod quota;
 #[cfg(test)]
 mod reference;
 pub mod registry;

@@ -228,5 +228,6 @@ watched!(
     Namespace,
     PersistentVolume,
     PersistentVolumeClaim,
+    ResourceQuota,
     StorageClass
 );

@@ -32,6 +32,7 @@ mod persistentvolume;
 mod pod_writes;
 mod podgc;
 mod replicaset;
+mod resourcequota;
 mod resources;
 mod revisions;
 mod root_ca;
@@ -51,7 +52,7 @@ pub use config::{Args, Cidr, Config, ConfigError};
 use context::Context;
 
 /// The names of all controllers.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "cronjob",
     "daemonset",
     "deployment",
@@ -70,6 +71,7 @@ const NAMES: [&str; 21] = [
     "podgc",
     "replicaset",
     "replicationcontroller",
+    "resourcequota",
     "root-ca-certificate-publisher",
     "serviceaccount",
     "statefulset",
@@ -113,6 +115,7 @@ fn start(name: &str, context: &Context) {
         "persistentvolume-protection" => volume_protection::start_volumes(context),
         "persistentvolumeclaim-protection" => volume_protection::start_claims(context),
         "podgc" => podgc::start(context),
+        "resourcequota" => resourcequota::start(context),
         "root-ca-certificate-publisher" => root_ca::start(context),
         "serviceaccount" => serviceaccount::start(context),
         "statefulset" => statefulset::start(context),

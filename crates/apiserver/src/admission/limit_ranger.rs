@@ -1,9 +1,9 @@
 //! LimitRanger: the amounts that a namespace gives to containers which ask for none, and the bounds of what they ask.
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
 use api::quantity::Quantity;
+use api::quota::{Amounts, amounts, of_containers};
 use api::status::Status;
 use serde_json::{Value, json};
 use store::Bucket;
@@ -16,8 +16,6 @@ const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 
 /// What is sure to fit into thousandths.
 const MAX_MILLI: i64 = i64::MAX / 1000;
-
-type Amounts = BTreeMap<String, Quantity>;
 
 /// The items of all LimitRanges of the namespace, those of each by themselves.
 fn ranges(request: &Request<'_>) -> Vec<Value> {
@@ -107,8 +105,8 @@ pub(super) fn check(request: &Request<'_>, object: &Value) -> Result<(), Status>
                     }
                 }
                 "Pod" if is_pod => {
-                    let requests = of_pod(object, "requests");
-                    let limits = of_pod(object, "limits");
+                    let requests = of_containers(object, "requests");
+                    let limits = of_containers(object, "limits");
                     errors.extend(violations("Pod", limit, &requests, &limits));
                 }
                 "PersistentVolumeClaim" if is_claim => {
@@ -125,51 +123,6 @@ pub(super) fn check(request: &Request<'_>, object: &Value) -> Result<(), Status>
         }
     }
     Ok(())
-}
-
-fn amounts(list: &Value) -> Amounts {
-    list.as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, amount)| Some((name.clone(), Quantity::parse(amount.as_str()?).ok()?)))
-        .collect()
-}
-
-/// What a pod asks for as a whole: its containers together, and at least what the largest of its init containers
-/// asks for beside those that go on.
-fn of_pod(pod: &Value, which: &str) -> Amounts {
-    let mut all = Amounts::new();
-    let add = |into: &mut Amounts, more: &Amounts| {
-        for (name, amount) in more {
-            let sum = into.get(name).and_then(|own| own.checked_add(amount)).unwrap_or(*amount);
-            into.insert(name.clone(), sum);
-        }
-    };
-    for container in items(&pod["spec"], "containers") {
-        add(&mut all, &amounts(&container["resources"][which]));
-    }
-    let (mut sidecars, mut most) = (Amounts::new(), Amounts::new());
-    for container in items(&pod["spec"], "initContainers") {
-        let mut own = amounts(&container["resources"][which]);
-        if text(container, "restartPolicy") == "Always" {
-            add(&mut all, &own);
-            add(&mut sidecars, &own);
-            own = sidecars.clone();
-        } else {
-            add(&mut own, &sidecars);
-        }
-        for (name, amount) in own {
-            let largest = most.get(&name).copied().filter(|largest| *largest > amount).unwrap_or(amount);
-            most.insert(name, largest);
-        }
-    }
-    for (name, amount) in most {
-        let larger = all.get(&name).is_none_or(|own| *own < amount);
-        if larger {
-            all.insert(name, amount);
-        }
-    }
-    all
 }
 
 fn violations(kind: &str, limit: &Value, requests: &Amounts, limits: &Amounts) -> Vec<String> {

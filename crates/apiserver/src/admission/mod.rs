@@ -6,7 +6,8 @@
 //! ```
 //!
 //! One file for each plugin, named as in Kubernetes. A plugin is a function of the request, the object, the object
-//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. [`webhooks`] ask others. The verbs of the
+//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. [`webhooks`] ask others, and
+//! [`resource_quota`] has who wants the same wait for each other. The verbs of the
 //! [pipeline](crate::pipeline) come here through one file, `admit`.
 
 mod default_ingress_class;
@@ -18,6 +19,7 @@ mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
 mod priority;
+mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
@@ -37,6 +39,7 @@ use store::{Bucket, Entry, Key, Snapshot};
 use crate::pipeline::{Subresource, UserInfo};
 
 pub(crate) use namespace_lifecycle::check_namespace;
+pub(crate) use resource_quota::{Permit, Quotas};
 pub(crate) use service_account::{DEFAULT as DEFAULT_ACCOUNT, names_none as names_no_account};
 pub use webhooks::{Allowed, Network};
 pub(crate) use webhooks::{Question, Webhooks};

@@ -9,7 +9,7 @@ use store::{Bucket, Key, Snapshot};
 
 use super::Pipeline;
 use super::types::{Answer, RequestContext, Subresource, Target};
-use crate::admission::{self, Operation, Question, Request};
+use crate::admission::{self, Operation, Permit, Question, Request};
 
 /// How long a pod waits for the account that every namespace is given: it is made right after its namespace, by a
 /// controller, and whoever makes both does not know that.
@@ -66,7 +66,7 @@ impl Pipeline {
         webhooks.mutate(&question, Some(object), old, warnings, again).await
     }
 
-    /// Judges what is to be stored, or deleted.
+    /// Judges what is to be stored, or deleted. What is permitted has to be stored while it holds the permit.
     pub(super) async fn judge(
         &self,
         admitted: &Admitted<'_>,
@@ -74,8 +74,21 @@ impl Pipeline {
         object: Option<&Value>,
         old: Option<&Value>,
         warnings: &mut Vec<String>,
-    ) -> Answer<()> {
+    ) -> Answer<Permit> {
         admission::validate(&admitted.request(snapshot), object, old, warnings)?;
+        self.ask_judges(admitted, snapshot, object, old, warnings).await?;
+        // Last, since who is counted is in the way of others.
+        self.inner.quotas.admit(&admitted.request(snapshot), &self.inner.store, object, old).await
+    }
+
+    async fn ask_judges(
+        &self,
+        admitted: &Admitted<'_>,
+        snapshot: &Snapshot,
+        object: Option<&Value>,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Answer<()> {
         let webhooks = &self.inner.webhooks;
         // Who changes objects has a say in deletions too.
         let deleted = admitted.operation == Operation::Delete;

@@ -139,7 +139,7 @@ impl Pipeline {
         if snapshot.get(&key).is_some() {
             return Err(exists());
         }
-        self.judge(admitted, snapshot, Some(document), None, warnings).await?;
+        let _permit = self.judge(admitted, snapshot, Some(document), None, warnings).await?;
         let mut allocated = self.inner.kinds.allocate_create(storage, document)?;
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });

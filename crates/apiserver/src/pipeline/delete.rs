@@ -67,7 +67,7 @@ impl Pipeline {
             let entry = self.existing(&snapshot, target)?;
             check_preconditions(def, &entry, options)?;
             let old = object::stored(&entry)?;
-            self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
+            let _permit = self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
             let plan = plan(def, &old, options, context.now);
             if options.dry_run || plan == Plan::Nothing {
                 return Ok(self.pretend(def, entry, plan));

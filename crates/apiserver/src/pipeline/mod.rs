@@ -70,7 +70,7 @@ pub use types::*;
 pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
-use crate::admission::{Allowed, Webhooks};
+use crate::admission::{Allowed, Quotas, Webhooks};
 use crate::authn::Authenticator;
 use crate::crd::Definitions;
 use crate::kinds::Kinds;
@@ -104,6 +104,7 @@ struct Inner {
     buckets: Buckets,
     authors: author::Authors,
     webhooks: Webhooks,
+    quotas: Quotas,
 }
 
 /// The buckets that verbs look into beside the one that they are about.
@@ -137,6 +138,7 @@ impl Pipeline {
                 buckets,
                 authors: Default::default(),
                 webhooks: Webhooks::default(),
+                quotas: Quotas::default(),
             }),
         }
     }

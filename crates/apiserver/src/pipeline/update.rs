@@ -197,7 +197,7 @@ impl Pipeline {
             return Err(kinds::invalid(def, name, &errors));
         }
 
-        self.judge(&admitted, &snapshot, Some(&new), Some(old), &mut warnings).await?;
+        let _permit = self.judge(&admitted, &snapshot, Some(&new), Some(old), &mut warnings).await?;
         if same(&new, old) {
             let mut unchanged = object::of_entry(def, entry.clone())?;
             unchanged.warnings = warnings;

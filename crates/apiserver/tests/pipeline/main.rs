@@ -6,6 +6,7 @@ mod harness;
 mod hostile;
 mod model;
 mod pods;
+mod quotas;
 mod recorded;
 mod samples;
 mod services;

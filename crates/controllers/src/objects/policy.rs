@@ -1,4 +1,4 @@
-//! The projection of the policy group: PodDisruptionBudget.
+//! Projections of what bounds others: PodDisruptionBudget and ResourceQuota.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,8 @@ use api::meta::{Condition, ObjectMeta};
 use api::selector::LabelSelector;
 use api::time::Time;
 use client::resource;
+
+use super::RawJson;
 
 /// `policy/v1/PodDisruptionBudget`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,3 +43,13 @@ pub struct PodDisruptionBudgetStatus {
     pub expected_pods: i32,
     pub conditions: Vec<Condition>,
 }
+
+/// `v1/ResourceQuota`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourceQuota {
+    pub metadata: ObjectMeta,
+    pub spec: RawJson,
+    pub status: RawJson,
+}
+resource!(ResourceQuota, "", "v1", "resourcequotas", "ResourceQuota", namespaced);
