@@ -1,10 +1,10 @@
-//! ServiceAccount: each pod runs as an account that exists, and pulls images with the secrets of that account.
+//! ServiceAccount: each pod runs as an account that exists, shows its token, and pulls images with its secrets.
 
 use api::status::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{MIRROR, Request, items, quoted, text};
+use super::{MIRROR, Request, items, quoted, text, token_volume};
 
 /// The account of pods that name none.
 pub(crate) const DEFAULT: &str = "default";
@@ -18,6 +18,7 @@ struct Account {
     metadata: Metadata,
     secrets: Vec<Reference>,
     image_pull_secrets: Vec<Reference>,
+    automount_service_account_token: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -72,6 +73,13 @@ pub(super) fn fill_in(request: &Request<'_>, pod: &mut Value) -> Result<(), Stat
     if items(&pod["spec"], "imagePullSecrets").next().is_none() && !account.image_pull_secrets.is_empty() {
         let names = account.image_pull_secrets.iter().map(|secret| json!({"name": secret.name}));
         pod["spec"]["imagePullSecrets"] = names.collect::<Vec<_>>().into();
+    }
+    let asked = pod["spec"]["automountServiceAccountToken"].as_bool();
+    if asked.or(account.automount_service_account_token).unwrap_or(true) {
+        // The uid is random already.
+        let uid = text(&pod["metadata"], "uid").bytes();
+        let number = uid.fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+        token_volume::mount(pod, &crate::pipeline::suffix(number));
     }
     Ok(())
 }

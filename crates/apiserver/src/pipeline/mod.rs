@@ -57,6 +57,7 @@ pub use events::EXPIRE_EVERY;
 pub use extract::extract;
 pub(crate) use extract::node_term;
 pub use history::{Difference, Version};
+pub(crate) use names::suffix;
 pub use names::{Names, RandomNames};
 pub(crate) use object::header;
 pub(crate) use object::stored as object_of;

@@ -18,19 +18,25 @@ pub trait Names: Send + Sync {
 
     /// `prefix` and five random characters.
     fn generate(&self, prefix: &str) -> String {
-        let mut number = self.random();
         let mut end = prefix.len().min(LONGEST - SUFFIX);
         while !prefix.is_char_boundary(end) {
             end -= 1;
         }
         let mut name = prefix[..end].to_owned();
-        for _ in 0..SUFFIX {
-            let base = ALPHABET.len() as u64;
-            name.push(char::from(ALPHABET[(number % base) as usize]));
-            number /= base;
-        }
+        name.push_str(&suffix(self.random()));
         name
     }
+}
+
+/// Five characters that stand for a number.
+pub(crate) fn suffix(mut number: u64) -> String {
+    let base = ALPHABET.len() as u64;
+    let one = |_| {
+        let character = char::from(ALPHABET[(number % base) as usize]);
+        number /= base;
+        character
+    };
+    (0..SUFFIX).map(one).collect()
 }
 
 /// Names from the operating system's randomness.

@@ -9,9 +9,11 @@ use api::time::Time;
 use serde_json::{Value, json};
 use store::{Bucket, Key, Snapshot};
 
+use super::admit::Admitted;
 use super::object::{self, meta};
 use super::types::{Answer, Body, RequestContext, Target, WriteOptions, Written};
 use super::{Pipeline, metadata};
+use crate::admission::Operation;
 use crate::authn::accounts::{Bound, Claims, ISSUER, Reference, username};
 
 /// The shortest life of a token.
@@ -48,6 +50,9 @@ impl Pipeline {
         let snapshot = self.inner.store.snapshot();
         let account = self.existing(&snapshot, target)?;
         let account = object::stored(&account)?;
+        let (dry_run, operation) = (options.dry_run, Operation::Create);
+        let admitted = Admitted { context, target, storage: &target.def, dry_run, operation };
+        admitted.mutate(&snapshot, &mut request, None)?;
         complete(&mut request, namespace, name, context);
         let errors = validate(&request["spec"]);
         if !errors.is_empty() {

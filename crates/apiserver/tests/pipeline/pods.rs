@@ -258,7 +258,8 @@ async fn a_running_pod_gets_ephemeral_containers_and_other_resources_through_the
 #[tokio::test]
 async fn a_pods_manifest_can_be_sent_again_with_another_image() {
     let server = Server::start().await;
-    let mut manifest = pod("a", json!({}));
+    // A volume that was filled in cannot be left out again, as in Kubernetes.
+    let mut manifest = pod("a", json!({"automountServiceAccountToken": false}));
     let made = server.create(PODS, manifest.clone()).await.expect("created");
     assert_eq!(server.update(PODS, &manifest).await.expect("the same"), made);
     manifest["spec"]["containers"][0]["image"] = "other".into();
