@@ -120,7 +120,7 @@ impl Scope {
         let spec = &pod["spec"];
         match self.name.as_str() {
             "Terminating" => spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds >= 0),
-            "NotTerminating" => !spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds >= 0),
+            "NotTerminating" => spec["activeDeadlineSeconds"].as_i64().is_none_or(|seconds| seconds < 0),
             "BestEffort" => is_best_effort(pod),
             "NotBestEffort" => !is_best_effort(pod),
             "PriorityClass" => {
