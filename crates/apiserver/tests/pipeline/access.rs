@@ -218,7 +218,12 @@ async fn a_node_reads_what_its_pods_need_and_nothing_else() {
             "csi": {"driver": "d", "volumeHandle": "h", "nodePublishSecretRef": {"namespace": "default", "name": "csi"}},
         },
     });
+    // A volume that is there, and is none of the node's business.
+    let mut unrelated = volume.clone();
+    unrelated["metadata"]["name"] = "pw".into();
+    unrelated["spec"].as_object_mut().expect("a spec").remove("claimRef");
     server.create("v1/persistentvolumes", volume).await.expect("a volume");
+    server.create("v1/persistentvolumes", unrelated).await.expect("another volume");
     let (own, other) = (by(&server, node("n1")), by(&server, node("n2")));
     for (resource, name, needed) in [
         ("v1/secrets", "pull", true),
