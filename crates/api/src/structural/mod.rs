@@ -1,6 +1,6 @@
 //! What a custom resource is: the structural schema that its author wrote, and what follows from it.
 //!
-//! A CustomResourceDefinition becomes [`ResourceDef`](crate::registry::ResourceDef)s ([`definition`]), one for each
+//! A CustomResourceDefinition becomes [`ResourceDef`]s ([`definition`]), one for each
 //! version, each with a [`Custom`]. A document of such a resource is pruned ([`prune`]), filled in ([`default`]) and
 //! checked ([`validate`]) by its [`Structural`] schema; for apply and OpenAPI the schema also becomes a type like those
 //! of the built-in kinds ([`shape`]). What may be said in a schema at all is decided in [`check`]. Messages and field
