@@ -12,9 +12,9 @@ use api::quantity::Quantity;
 use clap::Parser;
 use component::CommonArgs;
 
-use crate::admission::{Allowed, Network};
 use crate::audit::AuditArgs;
 use crate::authn::AuthnArgs;
+use crate::webhook::{Allowed, Network};
 
 pub use etcd::{EtcdArgs, EtcdConfigError, EtcdStore};
 

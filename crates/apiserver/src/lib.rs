@@ -38,6 +38,7 @@ pub mod bootstrap;
 mod flow;
 mod kinds;
 pub mod pipeline;
+pub mod webhook;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use component::{Context, Kubeconfig};
 
-use crate::admission::Allowed;
 use crate::config::{Config, StoreKind};
 use crate::pipeline::Pipeline;
 use crate::pki::Kubeconfigs;
 use crate::serve::{Server, StartError};
+use crate::webhook::Allowed;
 
 /// How long a stop may take.
 const GRACE: Duration = Duration::from_secs(10);

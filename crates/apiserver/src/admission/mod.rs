@@ -42,7 +42,6 @@ use crate::pipeline::{Subresource, UserInfo};
 pub(crate) use namespace_lifecycle::check_namespace;
 pub(crate) use resource_quota::{Permit, Quotas};
 pub(crate) use service_account::{DEFAULT as DEFAULT_ACCOUNT, names_none as names_no_account};
-pub use webhooks::{Allowed, Network};
 pub(crate) use webhooks::{Question, Webhooks};
 
 /// The annotation of a pod that a kubelet made of a file of its own.

@@ -71,10 +71,11 @@ pub use types::*;
 pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
-use crate::admission::{Allowed, Quotas, Webhooks};
+use crate::admission::{Quotas, Webhooks};
 use crate::authn::Authenticator;
 use crate::crd::Definitions;
 use crate::kinds::Kinds;
+use crate::webhook::{Allowed, Client};
 
 /// What a pipeline is given.
 pub struct Parts {
@@ -105,6 +106,7 @@ struct Inner {
     buckets: Buckets,
     authors: author::Authors,
     webhooks: Webhooks,
+    client: Arc<Client>,
     quotas: Quotas,
 }
 
@@ -121,6 +123,7 @@ impl Pipeline {
         let Parts { store, authorizer, authn, names } = parts;
         let kinds = Kinds::rebuild(&store.snapshot());
         let definitions = Definitions::rebuild(&store);
+        let client = Arc::new(Client::default());
         let pods = api::registry::registry().resource("", "v1", "pods").expect("pods are built in");
         let buckets = Buckets {
             pods: Bucket::from("pods"),
@@ -138,7 +141,8 @@ impl Pipeline {
                 pods,
                 buckets,
                 authors: Default::default(),
-                webhooks: Webhooks::default(),
+                webhooks: Webhooks::new(client.clone()),
+                client,
                 quotas: Quotas::default(),
             }),
         }
@@ -146,7 +150,7 @@ impl Pipeline {
 
     /// Lets webhooks be at more addresses than those of ordinary hosts.
     pub fn allow_webhooks(&self, allowed: Allowed) {
-        self.inner.webhooks.allow(allowed);
+        self.inner.client.allow(allowed);
     }
 
     /// The store underneath.

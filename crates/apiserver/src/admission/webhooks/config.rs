@@ -8,6 +8,7 @@ use store::{Bucket, Key};
 
 use crate::admission::{Operation, Request, text};
 use crate::pipeline::header;
+use crate::webhook::ClientConfig;
 
 /// Resources that no webhook is asked about: it could lock out whoever wants to remove it.
 const EXEMPT: [&str; 6] = [
@@ -54,26 +55,6 @@ impl Webhook {
     pub(super) fn timeout(&self) -> std::time::Duration {
         std::time::Duration::from_secs(if self.timeout_seconds == 0 { 10 } else { self.timeout_seconds })
     }
-}
-
-/// Where a webhook is.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-pub(super) struct ClientConfig {
-    pub url: Option<String>,
-    pub service: Option<ServiceReference>,
-    /// Base64 of PEM.
-    pub ca_bundle: Option<String>,
-}
-
-/// A Service, and a path behind it.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Hash, Deserialize)]
-#[serde(default)]
-pub(super) struct ServiceReference {
-    pub namespace: String,
-    pub name: String,
-    pub path: Option<String>,
-    pub port: Option<u16>,
 }
 
 #[derive(Debug, Default, Deserialize)]

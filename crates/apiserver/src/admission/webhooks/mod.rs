@@ -6,14 +6,10 @@
 //! ```
 //! The order is that of the names of the configurations, and in each the order of its webhooks. A webhook that changes
 //! an object makes the built-in plugins look again, and those before it that ask to be (`reinvocationPolicy`).
-//! Redirects are not followed; where a webhook may be is in [`networks`].
 //!
-//! Read on: [`config`] (who is asked), [`review`] (what is asked), [`place`] and [`connection`] (how it gets there).
+//! Read on: [`config`] (who is asked), [`review`] (what is asked), [`crate::webhook`] (how it gets there).
 
 mod config;
-mod connection;
-mod networks;
-mod place;
 mod review;
 
 use std::collections::HashMap;
@@ -25,16 +21,15 @@ use api::registry::ResourceDef;
 use api::status::Status;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use store::{Bucket, Revision, Snapshot};
 use tracing::{debug, warn};
 
 use self::config::{Configuration, Webhook};
-use self::connection::Connections;
-pub use self::networks::{Allowed, Network};
 use self::review::Verdict;
 use super::{Request, quoted};
+use crate::webhook::Client;
 
 const MUTATING: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io";
 const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.k8s.io";
@@ -43,8 +38,7 @@ const VALIDATING: &str = "validatingwebhookconfigurations.admissionregistration.
 pub(crate) struct Webhooks {
     mutating: Kind,
     validating: Kind,
-    connections: Connections,
-    allowed: RwLock<Allowed>,
+    client: Arc<Client>,
 }
 
 /// The configurations of one kind, as they were read.
@@ -100,22 +94,10 @@ pub(crate) struct Question<'a> {
     pub uid: String,
 }
 
-impl Default for Webhooks {
-    fn default() -> Self {
-        Self {
-            mutating: Kind::new(MUTATING),
-            validating: Kind::new(VALIDATING),
-            connections: Connections::default(),
-            allowed: RwLock::default(),
-        }
-    }
-}
-
 impl Webhooks {
-    /// Lets webhooks be at these addresses from now on.
-    pub(crate) fn allow(&self, allowed: Allowed) {
-        *self.allowed.write() = allowed;
-        self.connections.forget();
+    /// None yet; whoever is configured is asked by `client`.
+    pub(crate) fn new(client: Arc<Client>) -> Self {
+        Self { mutating: Kind::new(MUTATING), validating: Kind::new(VALIDATING), client }
     }
 
     /// Whether there are webhooks that change objects.
@@ -273,33 +255,9 @@ impl Webhooks {
         })?;
         let body = review_of(question, def, object, old, version);
         let body = Bytes::from(serde_json::to_vec(&body).map_err(|error| failed(error.to_string()))?);
-        let allowed = self.allowed.read().clone();
-        let place =
-            place::find(&webhook.client_config, question.request.snapshot, &allowed).map_err(failed)?;
-        let limit = webhook.timeout();
-        let trust = webhook.client_config.ca_bundle.as_deref();
-        let post = self.connections.post(&place, limit.as_secs(), trust, body, &allowed);
-        let at = |why: String| {
-            let url = quoted(&place.url(limit.as_secs()));
-            failed(format!("Post {url}: {why}"))
-        };
-        let answer = match tokio::time::timeout(limit, post).await {
-            Ok(answer) => answer.map_err(at)?,
-            Err(_) => return Err(at("context deadline exceeded".to_owned())),
-        };
-        match answer.code {
-            200..=299 => review::read(&answer.body, version, &question.uid, &webhook.name, mutates),
-            404 => Err(failed("the server could not find the requested resource".to_owned())),
-            503 => Err(failed("the server is currently unable to handle the request".to_owned())),
-            _ => {
-                let text: String = String::from_utf8_lossy(&answer.body).trim().chars().take(200).collect();
-                let text = if text.is_empty() { "unknown".to_owned() } else { text };
-                let text = quoted(&text);
-                Err(failed(format!(
-                    "an error on the server ({text}) has prevented the request from succeeding"
-                )))
-            }
-        }
+        let snapshot = question.request.snapshot;
+        let answer = self.client.ask(&webhook.client_config, snapshot, webhook.timeout(), body).await;
+        review::read(&answer.map_err(failed)?, version, &question.uid, &webhook.name, mutates)
     }
 }
 

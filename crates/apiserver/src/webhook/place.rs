@@ -5,8 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Deserialize;
 use store::{Bucket, Key, Snapshot};
 
-use super::config::{ClientConfig, ServiceReference};
 use super::networks::Allowed;
+use super::{ClientConfig, ServiceReference};
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const OF_SERVICE: &str = "kubernetes.io/service-name";
