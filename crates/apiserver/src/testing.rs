@@ -1,5 +1,7 @@
 //! A whole server in the test's process: its own authority, a free port, nothing on disk unless asked for.
 
+pub mod https;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;

@@ -123,6 +123,19 @@ impl Entry {
         self.extracted.header.downcast_ref()
     }
 
+    /// The same state of the same object in another form, as another version of its kind: for readers, not to be
+    /// stored.
+    pub fn in_form(&self, value: Bytes, header: Arc<dyn Any + Send + Sync>) -> Entry {
+        Entry {
+            key: self.key.clone(),
+            value,
+            revision: self.revision,
+            written: self.written,
+            author: self.author.clone(),
+            extracted: Extracted { header, terms: Arc::default() },
+        }
+    }
+
     /// The terms under which it is indexed.
     pub fn terms(&self) -> &[Term] {
         &self.extracted.terms

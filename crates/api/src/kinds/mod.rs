@@ -284,6 +284,17 @@ pub fn validate(def: &ResourceDef, object: &Value) -> Vec<FieldError> {
     errors
 }
 
+/// What is wrong with the labels or the annotations in some metadata, which `field` names.
+pub fn validate_words(metadata: &Value, field: &str) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let root = path::Path::Root("metadata");
+    match field {
+        "labels" => metadata::labels(&metadata[field], &root.field(field), &mut errors),
+        _ => metadata::annotations(metadata, &root.field(field), &mut errors),
+    }
+    errors
+}
+
 /// What is wrong with a change: with the new object, and with how it differs from the old one.
 pub fn validate_update(def: &ResourceDef, new: &Value, old: &Value) -> Vec<FieldError> {
     if let Some(own) = &def.custom {

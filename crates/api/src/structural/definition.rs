@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::shape::{self, Named};
-use super::{Custom, PrinterColumn, Scale, Structural};
+use super::{Conversion, Custom, PrinterColumn, Scale, Structural};
 use crate::gvk::GroupVersion;
 use crate::kinds::access::{at, flag, list, some, text};
 use crate::registry::{ResourceDef, SelectableField, Subresource};
@@ -112,13 +112,24 @@ fn resource(definition: &Value, version: &Value, served: &[&Value], revision: u6
             scale: some(parts, "scale").map(Scale::parse),
             columns: PrinterColumn::of(version),
             warning: flag(version, "deprecated").then(|| warning(group, kind, version, served)),
-            needs_webhook: own != storage && text(at(spec, "conversion"), "strategy") == "Webhook",
+            conversion: conversion(at(spec, "conversion")),
             terminating,
             revision,
             compiled: Default::default(),
             schema,
         })),
     }
+}
+
+fn conversion(of: &Value) -> Option<Arc<Conversion>> {
+    (text(of, "strategy") == "Webhook").then(|| {
+        let webhook = at(of, "webhook");
+        let versions = list(webhook, "conversionReviewVersions").iter().filter_map(Value::as_str);
+        Arc::new(Conversion {
+            client_config: at(webhook, "clientConfig").clone(),
+            review_versions: versions.map(str::to_owned).collect(),
+        })
+    })
 }
 
 fn selectable(field: &Value) -> SelectableField {

@@ -48,14 +48,23 @@ pub struct Custom {
     pub columns: Vec<PrinterColumn>,
     /// What a user of this version is told, where it is on its way out.
     pub warning: Option<String>,
-    /// Objects are converted by a webhook, so that this version is more than another name for the stored one.
-    pub needs_webhook: bool,
+    /// Who converts objects from one version to another; where it is nobody, versions differ by their name only.
+    pub conversion: Option<Arc<Conversion>>,
     /// The definition is being deleted: nothing new may come.
     pub terminating: bool,
     /// The revision of the definition: objects that are older may lack its defaults.
     pub revision: u64,
     /// What the server made of the schema's rules.
     pub compiled: Slot,
+}
+
+/// A webhook that converts objects (`spec.conversion.webhook`).
+#[derive(Debug)]
+pub struct Conversion {
+    /// Where it is, as it was written.
+    pub client_config: Value,
+    /// The versions of ConversionReview that it understands, its favourite first.
+    pub review_versions: Vec<String>,
 }
 
 /// Something that the server keeps with a schema, made when it is needed for the first time.
@@ -125,20 +134,20 @@ pub(crate) fn check_patched(
     Ok(warnings)
 }
 
-/// Moves a document of this version to the version that is stored. Versions differ by their name only.
+/// Makes a document of this version ready to be stored. A webhook that converts between versions is asked by who stores
+/// it; without one they differ by their name only.
 pub(crate) fn to_storage(def: &ResourceDef, custom: &Custom, object: &mut Value) {
     default::document(&custom.schema, object);
     prune::present_metadata(object);
-    if !def.is_stored() {
+    if !def.is_stored() && custom.conversion.is_none() {
         object["apiVersion"] = def.storage.to_string().into();
     }
 }
 
-/// Moves a stored document to this version, as the schema is now.
+/// Moves a stored document to this version, as the schema is now: one that a webhook has converted, or that none need.
 pub(crate) fn from_storage(def: &ResourceDef, custom: &Custom, object: &mut Value) {
-    if !def.is_stored() {
-        object["apiVersion"] = def.api_version().into();
-    }
+    // Also of the stored version: another one may have been that when the object was written.
+    object["apiVersion"] = def.api_version().into();
     // What is stored was an object with metadata when it was written.
     let _ = prune::document(&custom.schema, object);
     default::document(&custom.schema, object);

@@ -4,6 +4,7 @@
 //! changes. What a definition's status says is decided in [`status`]. Read on: `pipeline::definitions`, which writes it
 //! and removes the objects of a definition that is deleted; `api::structural`, what a custom resource is.
 
+pub(crate) mod convert;
 pub(crate) mod rules;
 pub(crate) mod status;
 

@@ -9,7 +9,7 @@ use super::admit::Admitted;
 use super::delete::{self, Plan};
 use super::selection::Selection;
 use super::types::{Answer, DeleteOptions, DeletedCollection, ListOptions, RequestContext, Target};
-use super::{Pipeline, object};
+use super::{Pipeline, convert, object};
 use crate::admission::Operation;
 
 /// How many objects are planned and written in one group: enough to share a sync, few enough to hold in memory.
@@ -27,6 +27,17 @@ impl Pipeline {
         self.allowed_to_select(context, "deletecollection", target, &selected.field_selector)?;
         let selection = Selection::parse(target, &selected.label_selector, &selected.field_selector)?;
         let page = self.page(target, &selection, selected, None).await?;
+        if convert::webhook(&target.def).is_some() {
+            // The page has them as they are shown; each is planned as it is stored.
+            for entry in &page.entries {
+                let one = named(&target.def, entry.key.namespace(), entry.key.name());
+                match self.remove(context, &one, options).await {
+                    Err(status) if !status.is_not_found() => return Err(status),
+                    _ => {}
+                }
+            }
+            return Ok(DeletedCollection { def: page.def, revision: page.revision, entries: page.entries });
+        }
         for group in page.entries.chunks(GROUP) {
             self.delete_group(context, target, group, options).await?;
         }
@@ -64,7 +75,7 @@ impl Pipeline {
         let results = self.inner.store.write_all(writes).await;
         for ((key, plan), result) in planned.into_iter().zip(results) {
             match result {
-                Ok(entry) => drop(self.deleted(def, entry, &plan)?),
+                Ok(entry) => drop(self.deleted(def, entry, &plan).await?),
                 Err(WriteError::PreconditionFailed { current: None }) => {}
                 // It has changed since the snapshot: it is deleted as it is now.
                 Err(WriteError::PreconditionFailed { .. }) => {

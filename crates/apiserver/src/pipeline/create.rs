@@ -144,10 +144,11 @@ impl Pipeline {
         if options.dry_run {
             return Ok(Written { object: object::of_storage_value(def, document.clone()), created: true });
         }
+        let stored = self.stored_form(storage, document).await?;
         let write = Write {
             key,
             precondition: Precondition::Absent,
-            change: Change::Put(object::template(document)),
+            change: Change::Put(object::template(&stored)),
             author: Some(self.author(context, &options.field_manager)),
         };
         allocated.begin();
@@ -155,7 +156,7 @@ impl Pipeline {
             Ok(entry) => {
                 allocated.keep();
                 self.written(storage, false, context.now).await;
-                Ok(Written { object: object::of_entry(def, entry)?, created: true })
+                Ok(Written { object: self.object(def, entry).await?, created: true })
             }
             Err(error) => {
                 allocated.undo();

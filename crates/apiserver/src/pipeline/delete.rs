@@ -16,7 +16,7 @@ use super::admit::Admitted;
 use super::object::{self, finalizers, meta};
 use super::options::shortened;
 use super::types::{Answer, DeleteOptions, Deleted, Propagation, RequestContext, SuccessStatus, Target};
-use super::{Pipeline, metadata, rules};
+use super::{Pipeline, convert, metadata, rules};
 use crate::admission::Operation;
 
 const ORPHAN: &str = "orphan";
@@ -67,16 +67,21 @@ impl Pipeline {
             let entry = self.existing(&snapshot, target)?;
             check_preconditions(def, &entry, options)?;
             let old = object::stored(&entry)?;
-            let _permit = self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
+            let shown = match convert::is_needed(def, &entry) {
+                true => Some(object::stored(&*self.shown(def, entry.clone()).await?)?),
+                false => None,
+            };
+            let judged = shown.as_ref().or(Some(&old));
+            let _permit = self.judge(&admitted, &snapshot, None, judged, &mut Vec::new()).await?;
             let plan = plan(def, &old, options, context.now);
             if options.dry_run || plan == Plan::Nothing {
-                return Ok(self.pretend(def, entry, plan));
+                return self.pretend(def, entry, plan).await;
             }
             let Some(write) = to_write(&entry, &plan, self.author(context, "")) else { continue };
             match self.inner.store.write(write).await {
                 Ok(written) => {
                     self.written(def, matches!(plan, Plan::Remove(_)), context.now).await;
-                    return self.deleted(def, written, &plan);
+                    return self.deleted(def, written, &plan).await;
                 }
                 Err(WriteError::PreconditionFailed { current: None }) => {
                     return Err(object::not_found(def, entry.key.name()));
@@ -89,13 +94,13 @@ impl Pipeline {
     }
 
     /// Releases what the object held, and makes the answer.
-    pub(super) fn deleted(
+    pub(super) async fn deleted(
         &self,
         def: &Arc<ResourceDef>,
         written: Arc<Entry>,
         plan: &Plan,
     ) -> Answer<Deleted> {
-        let object = object::of_entry(def, written)?;
+        let object = self.object(def, written).await?;
         Ok(match plan {
             Plan::Remove(last) => {
                 self.inner.kinds.release(&self.registry().storage(def), last);
@@ -105,20 +110,29 @@ impl Pipeline {
         })
     }
 
-    fn pretend(&self, def: &Arc<ResourceDef>, entry: Arc<Entry>, plan: Plan) -> Deleted {
+    async fn pretend(&self, def: &Arc<ResourceDef>, entry: Arc<Entry>, plan: Plan) -> Answer<Deleted> {
+        if convert::is_needed(def, &entry) {
+            // What it would become is not converted for nothing: it is shown as it is.
+            let uid = object::header(&entry).uid.to_string();
+            let object = self.object(def, entry).await?;
+            return Ok(match plan {
+                Plan::Remove(_) => gone(def, object, &uid),
+                Plan::Nothing | Plan::Mark(_) => Deleted::Terminating(object),
+            });
+        }
         let show = |mut value: Value| {
             metadata::of(&mut value)
                 .insert("resourceVersion".to_owned(), entry.revision.0.to_string().into());
             object::of_storage_value(def, value)
         };
-        match plan {
+        Ok(match plan {
             Plan::Nothing => Deleted::Terminating(show(object::stored(&entry).unwrap_or_default())),
             Plan::Mark(value) => Deleted::Terminating(show(value)),
             Plan::Remove(value) => {
                 let uid = object::header(&entry).uid.to_string();
                 gone(def, show(value), &uid)
             }
-        }
+        })
     }
 }
 

@@ -46,7 +46,9 @@ impl Pipeline {
         if events.is_empty() {
             return Err(object::not_found(&target.def, key.name()));
         }
-        let version = |event: &Arc<store::Event>| {
+        let entries = events.iter().map(|event| event.entry.clone()).collect();
+        let shown = self.all_shown(&target.def, entries).await?;
+        let version = |(event, entry): (&Arc<store::Event>, Arc<Entry>)| {
             let (user, manager) = author::parts(event.entry.author.as_deref().unwrap_or_default());
             Version {
                 kind: match (event.kind, &event.previous) {
@@ -54,12 +56,12 @@ impl Pipeline {
                     (EventKind::Put, None) => WatchEventType::Added,
                     (EventKind::Put, Some(_)) => WatchEventType::Modified,
                 },
-                entry: event.entry.clone(),
+                entry,
                 user: user.to_owned(),
                 manager: manager.to_owned(),
             }
         };
-        Ok(events.iter().map(version).collect())
+        Ok(events.iter().zip(shown).map(version).collect())
     }
 
     /// What differs between a moment and a later one (the present, where it is not given), in one namespace or in all

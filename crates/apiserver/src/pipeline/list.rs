@@ -1,13 +1,15 @@
 //! List: a page of a snapshot. The objects are pointers into the store; nothing is copied or decoded.
 
+use std::sync::Arc;
+
 use api::status::{Cause, Details, Reason, Status};
-use store::{Key, ReadError, Revision, Snapshot};
+use store::{Entry, Key, ReadError, Revision, Snapshot};
 
 use super::continue_token::ContinueToken;
 use super::options::{self, shortened};
 use super::selection::Selection;
 use super::types::{Answer, ListOptions, ListResult, RequestContext, Target};
-use super::{Pipeline, object};
+use super::{Pipeline, convert, object};
 
 /// Which snapshot a list shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,8 +60,9 @@ impl Pipeline {
 
         if let (Some(name), true) = (selection.name(), namespace.is_some() || !target.def.namespaced) {
             let key = Key::new(&object::bucket(&target.def), namespace.unwrap_or_default(), name);
-            let entries =
-                snapshot.get(&key).filter(|entry| selection.matches(entry)).cloned().into_iter().collect();
+            let found = snapshot.get(&key).cloned().into_iter().collect();
+            let mut entries = self.all_shown(&target.def, found).await?;
+            entries.retain(|entry| selection.matches(entry));
             return Ok(ListResult {
                 def: target.def.clone(),
                 revision,
@@ -69,31 +72,27 @@ impl Pipeline {
             });
         }
 
-        let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
-        let everything = selection.is_everything();
-        let mut rest =
-            snapshot.list(&object::bucket(&target.def), selection.scope(namespace), after.as_ref());
-        let mut entries = Vec::new();
-        let mut continue_token = None;
-        let mut remaining = None;
-        while let Some(entry) = rest.next() {
-            if !everything && !selection.matches(entry) {
-                continue;
+        let bucket = object::bucket(&target.def);
+        let (entries, rest) = if convert::webhook(&target.def).is_some() && !selection.is_everything() {
+            // What is selected by is in the version of the request.
+            let all = snapshot.list(&bucket, namespace, after.as_ref()).cloned().collect();
+            let all = self.all_shown(&target.def, all).await?;
+            taken(all.iter(), selection, options.limit)
+        } else {
+            let all = snapshot.list(&bucket, selection.scope(namespace), after.as_ref());
+            let (entries, rest) = taken(all, selection, options.limit);
+            (self.all_shown(&target.def, entries).await?, rest)
+        };
+        let last = entries.last().filter(|_| rest.is_some());
+        let continue_token = last.map(|last| {
+            ContinueToken {
+                revision: consistent.then_some(revision),
+                namespace: last.key.namespace().to_owned(),
+                name: last.key.name().to_owned(),
             }
-            if limit > 0 && entries.len() == limit {
-                continue_token = entries.last().map(|last: &std::sync::Arc<store::Entry>| {
-                    ContinueToken {
-                        revision: consistent.then_some(revision),
-                        namespace: last.key.namespace().to_owned(),
-                        name: last.key.name().to_owned(),
-                    }
-                    .encode()
-                });
-                remaining = everything.then(|| i64::try_from(1 + rest.count()).unwrap_or(i64::MAX));
-                break;
-            }
-            entries.push(entry.clone());
-        }
+            .encode()
+        });
+        let remaining = rest.filter(|_| selection.is_everything());
         Ok(ListResult { def: target.def.clone(), revision, entries, continue_token, remaining })
     }
 
@@ -159,6 +158,29 @@ impl Pipeline {
             Err(other) => Err(Status::internal(other)),
         }
     }
+}
+
+/// The first entries that are selected, and how many there are beside: nothing where these are all.
+fn taken<'e>(
+    mut rest: impl Iterator<Item = &'e Arc<Entry>>,
+    selection: &Selection,
+    limit: u64,
+) -> (Vec<Arc<Entry>>, Option<i64>) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let everything = selection.is_everything();
+    let mut entries = Vec::new();
+    while let Some(entry) = rest.next() {
+        if !everything && !selection.matches(entry) {
+            continue;
+        }
+        if limit > 0 && entries.len() == limit {
+            // With a selector nobody wants to know.
+            let more = if everything { i64::try_from(1 + rest.count()).unwrap_or(i64::MAX) } else { 1 };
+            return (entries, Some(more));
+        }
+        entries.push(entry.clone());
+    }
+    (entries, None)
 }
 
 /// What was asked for is no longer kept.

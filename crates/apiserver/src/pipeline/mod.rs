@@ -21,6 +21,7 @@ mod authorize;
 mod bind;
 mod collection;
 mod continue_token;
+mod convert;
 mod create;
 mod definitions;
 mod delete;
@@ -107,6 +108,7 @@ struct Inner {
     authors: author::Authors,
     webhooks: Webhooks,
     client: Arc<Client>,
+    converted: convert::Converted,
     quotas: Quotas,
 }
 
@@ -143,6 +145,7 @@ impl Pipeline {
                 authors: Default::default(),
                 webhooks: Webhooks::new(client.clone()),
                 client,
+                converted: Default::default(),
                 quotas: Quotas::default(),
             }),
         }
@@ -172,7 +175,7 @@ impl Pipeline {
     ) -> Answer<Object> {
         self.allowed(context, "get", target)?;
         let snapshot = self.snapshot_for(context, &options.resource_version).await?;
-        let entry = self.existing(&snapshot, target)?;
+        let entry = self.shown(&target.def, self.existing(&snapshot, target)?).await?;
         match target.subresource {
             Some(Subresource::Scale) => scale::of_entry(&target.def, &entry),
             _ => object::of_entry(&target.def, entry),

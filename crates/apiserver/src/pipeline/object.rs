@@ -178,24 +178,13 @@ pub(super) fn check_verb(target: &Target, verb: &str) -> Answer<()> {
         },
     };
     if has {
-        return converted(&target.def);
+        return Ok(());
     }
     let mut refused = method_not_allowed();
     if verb == "create" && target.def.custom.as_ref().is_some_and(|custom| custom.terminating) {
         refused.message = "create not permitted while CustomResourceDefinition is terminating".to_owned();
     }
     Err(refused)
-}
-
-/// Refuses a version that a webhook would have to convert: what it would do is not guessed.
-fn converted(def: &ResourceDef) -> Answer<()> {
-    match &def.custom {
-        Some(custom) if custom.needs_webhook => Err(Status::internal(format!(
-            "conversion webhook for {}, Kind={} failed: conversion by webhooks is not served; use version {}",
-            def.storage, def.kind, def.storage.version
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// What a user is told who uses a version that is on its way out.

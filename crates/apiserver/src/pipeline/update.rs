@@ -134,7 +134,7 @@ impl Pipeline {
         let name = edit.target.name.as_deref().unwrap_or_default();
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
-            let entry = self.existing(&snapshot, edit.target)?;
+            let entry = self.shown(def, self.existing(&snapshot, edit.target)?).await?;
             let old = object::current(def, &entry)?;
             let draft = change(&old)?;
             let unconditional = draft.expected.resource_version.is_empty();
@@ -212,7 +212,7 @@ impl Pipeline {
             return Ok(Some(Written { object: shown, created: false }));
         }
         let Some(entry) = self.write_change(edit, &storage, entry, new, old).await? else { return Ok(None) };
-        let mut written = object::of_entry(def, entry)?;
+        let mut written = self.object(def, entry).await?;
         written.warnings = warnings;
         Ok(Some(Written { object: written, created: false }))
     }
@@ -231,7 +231,7 @@ impl Pipeline {
         let precondition = Precondition::Revision(entry.revision);
         let gone = is_released(storage, &new);
         let mut allocated = self.inner.kinds.allocate_update(storage, &mut new, old)?;
-        let template = object::template(&new);
+        let template = object::template(&*self.stored_form(storage, &new).await?);
         let change = if gone { Change::Delete { last: template } } else { Change::Put(template) };
         allocated.begin();
         let author = Some(self.author(edit.context, &edit.options.field_manager));

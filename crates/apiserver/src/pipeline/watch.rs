@@ -19,7 +19,7 @@ use super::list::{expired, too_large};
 use super::options::{self, shortened};
 use super::selection::Selection;
 use super::types::{Answer, RequestContext, Target, WatchEventType, WatchItem, WatchOptions};
-use super::{Pipeline, object, render};
+use super::{Pipeline, convert, object, render};
 
 /// How often a quiet watcher that wants bookmarks is told how far it is: often enough that it seldom lists again.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
@@ -43,6 +43,10 @@ pub struct WatchStream {
     bookmark: Pin<Box<Sleep>>,
     /// Of a custom resource.
     served: Option<Served>,
+    /// Of a custom resource that a webhook converts: who asks it.
+    converter: Option<Pipeline>,
+    /// What waits for the webhook: kept here, so that nothing is lost where nobody waits for it any more.
+    unconverted: Option<Arc<Event>>,
 }
 
 /// Tells when a definition has changed under a watch, which then ends: its client lists anew, or learns that there is
@@ -70,7 +74,16 @@ async fn ended(served: &mut Option<Served>, def: &ResourceDef) {
     }
 }
 
+/// What happened, in the version of the watcher.
+struct Change<'e> {
+    kind: EventKind,
+    entry: &'e Arc<Entry>,
+    previous: Option<&'e Arc<Entry>>,
+}
+
 enum Phase {
+    /// What there was at the start has to be converted and selected from.
+    Unconverted { found: Vec<Arc<Entry>>, then: Watch },
     /// What there was at the start is being sent.
     Initial { rest: std::vec::IntoIter<Arc<Entry>>, then: Watch },
     /// Changes are sent as they come.
@@ -101,11 +114,18 @@ impl Pipeline {
         let snapshot = store.snapshot();
         let present = snapshot.revision().0;
         let start = if initial || revision == 0 { present } else { revision };
+        let converter = convert::webhook(&target.def).map(|_| self.clone());
 
         let phase = if initial && revision > present {
             Phase::Failed(too_large(revision, present))
         } else {
-            match store.watch(&bucket, Revision(start), selection.scope(namespace)) {
+            // Where a webhook converts objects, what they are selected by is not what is stored.
+            let scope = if converter.is_some() { namespace.into() } else { selection.scope(namespace) };
+            match store.watch(&bucket, Revision(start), scope) {
+                Ok(watch) if initial && converter.is_some() => {
+                    let found = snapshot.list(&bucket, namespace, None).cloned().collect();
+                    Phase::Unconverted { found, then: watch }
+                }
                 Ok(watch) if initial => {
                     let found: Vec<_> = snapshot
                         .list(&bucket, selection.scope(namespace), None)
@@ -132,6 +152,8 @@ impl Pipeline {
             .then(|| Served { pipeline: self.clone(), changes: self.inner.definitions.changes() });
         Ok(WatchStream {
             served,
+            converter,
+            unconverted: None,
             def: target.def.clone(),
             selection,
             phase,
@@ -149,6 +171,11 @@ impl WatchStream {
     /// ready: nothing is lost.
     pub async fn next(&mut self) -> Option<Answer<WatchItem>> {
         loop {
+            if self.converter.is_some()
+                && let Some(item) = self.convert().await
+            {
+                return Some(Ok(item));
+            }
             if let Some(item) = self.ready() {
                 return item;
             }
@@ -158,7 +185,9 @@ impl WatchStream {
                 () = &mut self.deadline => self.phase = Phase::Ended,
                 event = watch.next() => match event {
                     Ok(event) => {
-                        if let Some(item) = self.judge(&event) {
+                        if self.converter.is_some() {
+                            self.unconverted = Some(event);
+                        } else if let Some(item) = self.judge(&event) {
                             return Some(Ok(item));
                         }
                     }
@@ -180,6 +209,9 @@ impl WatchStream {
     /// before it sends.
     pub fn try_next(&mut self) -> Option<Option<Answer<WatchItem>>> {
         loop {
+            if self.unconverted.is_some() || matches!(self.phase, Phase::Unconverted { .. }) {
+                return None;
+            }
             if let Some(item) = self.ready() {
                 return Some(item);
             }
@@ -187,7 +219,9 @@ impl WatchStream {
             match watch.try_next() {
                 Ok(None) => return None,
                 Ok(Some(event)) => {
-                    if let Some(item) = self.judge(&event) {
+                    if self.converter.is_some() {
+                        self.unconverted = Some(event);
+                    } else if let Some(item) = self.judge(&event) {
                         return Some(Some(Ok(item)));
                     }
                 }
@@ -207,7 +241,7 @@ impl WatchStream {
 
     /// Everything that needs no waiting: `None` in the live phase.
     fn ready(&mut self) -> Option<Option<Answer<WatchItem>>> {
-        if let Phase::Live(_) = self.phase {
+        if let Phase::Live(_) | Phase::Unconverted { .. } = self.phase {
             return None;
         }
         loop {
@@ -234,8 +268,8 @@ impl WatchStream {
                         }
                     }
                 },
-                Phase::Live(watch) => {
-                    self.phase = Phase::Live(watch);
+                waiting @ (Phase::Live(_) | Phase::Unconverted { .. }) => {
+                    self.phase = waiting;
                     return None;
                 }
                 Phase::Failed(status) => return Some(Some(Err(status))),
@@ -244,11 +278,52 @@ impl WatchStream {
         }
     }
 
+    /// Converts what waits for it, where something does. May be dropped before it is ready, and called again.
+    async fn convert(&mut self) -> Option<WatchItem> {
+        let pipeline = self.converter.as_ref()?;
+        if let Phase::Unconverted { found, .. } = &self.phase {
+            let converted = pipeline.all_shown(&self.def, found.clone()).await;
+            let Phase::Unconverted { then, .. } = std::mem::replace(&mut self.phase, Phase::Ended) else {
+                return None;
+            };
+            self.phase = match converted {
+                Ok(mut entries) => {
+                    entries.retain(|entry| self.selection.matches(entry));
+                    Phase::Initial { rest: entries.into_iter(), then }
+                }
+                Err(status) => Phase::Failed(status),
+            };
+        }
+        let event = self.unconverted.as_ref()?;
+        let states = event.previous.iter().chain(std::iter::once(&event.entry)).cloned().collect();
+        let converted = pipeline.all_shown(&self.def, states).await;
+        let event = self.unconverted.take()?;
+        match converted {
+            Ok(mut states) => {
+                let entry = states.pop()?;
+                let change = Change { kind: event.kind, entry: &entry, previous: states.first() };
+                self.judge_change(&change)
+            }
+            Err(status) => {
+                self.phase = Phase::Failed(status);
+                None
+            }
+        }
+    }
+
     fn judge(&mut self, event: &Arc<Event>) -> Option<WatchItem> {
-        let revision = event.revision().0;
+        let change = Change { kind: event.kind, entry: &event.entry, previous: event.previous.as_ref() };
+        let told = self.judge_change(&change)?;
+        // The last state that a watcher may see is not what the event is about.
+        let is_own = told.entry.as_ref().is_some_and(|entry| Arc::ptr_eq(entry, &event.entry));
+        Some(WatchItem { event: is_own.then(|| event.clone()), ..told })
+    }
+
+    fn judge_change(&mut self, event: &Change<'_>) -> Option<WatchItem> {
+        let revision = event.entry.revision.0;
         self.revision = revision;
-        let before = event.previous.as_ref().filter(|previous| self.selection.matches(previous));
-        let now = event.kind == EventKind::Put && self.selection.matches(&event.entry);
+        let before = event.previous.filter(|previous| self.selection.matches(previous));
+        let now = event.kind == EventKind::Put && self.selection.matches(event.entry);
         let kind = match (before, now) {
             (None, false) => return None,
             (None, true) => WatchEventType::Added,
@@ -260,9 +335,8 @@ impl WatchStream {
             let object = with_revision(&render(&self.def, before), before.revision.0, revision);
             return Some(item(kind, object, revision, Some(before.clone())));
         }
-        let (object, entry) = (render(&self.def, &event.entry), event.entry.clone());
-        let event = Some(event.clone());
-        Some(WatchItem { event, ..item(kind, object, revision, Some(entry)) })
+        let object = render(&self.def, event.entry);
+        Some(item(kind, object, revision, Some(event.entry.clone())))
     }
 
     fn bookmark_with(&self, metadata: serde_json::Value, initial_events_end: bool) -> WatchItem {

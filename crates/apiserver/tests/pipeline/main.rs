@@ -2,6 +2,7 @@
 
 mod access;
 mod concurrent;
+mod conversion;
 mod harness;
 mod hostile;
 mod model;

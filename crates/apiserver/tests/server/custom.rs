@@ -196,21 +196,23 @@ async fn a_watch_ends_with_the_definition_of_what_it_shows() {
 }
 
 #[tokio::test]
-async fn a_version_that_only_a_webhook_could_convert_is_refused() {
+async fn where_the_webhook_cannot_be_asked_only_the_stored_version_is_served() {
     let asker = Asker::start().await;
     let mut definition = definition();
-    let config = json!({"url": "https://convert.example.com/"});
+    // Services have no endpoints here.
+    let config = json!({"service": {"namespace": "default", "name": "convert"}});
     definition["spec"]["conversion"] = json!({"strategy": "Webhook",
         "webhook": {"conversionReviewVersions": ["v1"], "clientConfig": config}});
     assert_eq!(asker.post(DEFINITIONS, &definition).await.code, 201);
     assert_eq!(asker.post(WIDGETS, &widget("a", json!({}))).await.code, 201);
     let other = asker.get("/apis/example.com/v1alpha1/namespaces/default/widgets/a").await;
     assert_eq!(other.code, 500);
-    assert!(
-        other.text().contains("conversion webhook for example.com/v1, Kind=Widget failed"),
-        "{}",
-        other.text()
+    assert_eq!(
+        other.json()["message"],
+        "conversion for example.com/v1, Kind=Widget failed: conversion webhook for /, Kind= failed: service \"convert\" not found"
     );
+    let stored = asker.get("/apis/example.com/v1/namespaces/default/widgets/a").await;
+    assert_eq!(stored.json()["spec"]["size"], "m", "{}", stored.text());
     asker.stop().await;
 }
 
