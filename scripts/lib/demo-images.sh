@@ -38,8 +38,8 @@ mv bin/busybox "$work/busybox/bin/"
 for name in "$work/busybox" .; do
   mkdir -p "$name/bin" "$name/etc" "$name/tmp" "$name/var/log/nginx" "$name/run"
   cp "$work/busybox/bin/busybox" "$name/bin/" 2>/dev/null || true
-  for applet in sh cat echo sleep ls ps wget nc hostname env true false kill head tail grep id mkdir rm touch date nslookup vi; do
-    ln -sf busybox "$name/bin/$applet"
+  for applet in $("$work/busybox/bin/busybox" --list); do
+    [ -e "$name/bin/$applet" ] || ln -s busybox "$name/bin/$applet"
   done
   printf 'root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33::/var/www:/bin/false\nnobody:x:65534:65534::/:/bin/false\n' >"$name/etc/passwd"
   printf 'root:x:0:\nwww-data:x:33:\nnogroup:x:65534:\n' >"$name/etc/group"

@@ -14,7 +14,7 @@ use crate::process::{Output, run};
 use crate::{Engine, Namespace};
 
 /// The port of the apiserver under test: beside a cluster that may run on this machine.
-const PORT: u16 = 26443;
+pub const PORT: u16 = 26443;
 
 /// A machine with a cluster.
 pub struct Host {

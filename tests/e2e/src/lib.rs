@@ -11,7 +11,7 @@ mod namespace;
 mod process;
 
 pub use engine::Engine;
-pub use host::Host;
+pub use host::{Host, PORT};
 pub use http::{Answer, get};
 pub use namespace::{Namespace, is_ready};
 pub use process::{Output, run};

@@ -5,13 +5,16 @@ use crate::{Case, case};
 mod bad_input;
 mod cox;
 mod disk;
+mod extend;
 mod faults;
 mod history;
+mod identity;
 mod kubectl;
 mod pods;
 mod rollout;
 mod services;
 mod streams;
+mod volumes;
 
 /// Those that may run beside each other.
 pub fn all() -> Vec<Case> {
@@ -44,6 +47,11 @@ pub fn all() -> Vec<Case> {
         case!(disk::full_it_takes_no_writes_and_goes_on_when_there_is_space),
         case!(history::the_past_is_read_with_kubectl_and_cox),
         case!(history::a_namespace_comes_back_and_works),
+        case!(extend::a_custom_resource_is_as_good_as_a_built_in_one),
+        case!(identity::roles_decide_and_tokens_prove),
+        case!(identity::namespaces_have_limits),
+        case!(volumes::a_stateful_set_finds_its_data_again),
+        case!(volumes::a_debug_container_joins_a_pod),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),
     ]
 }

@@ -21,7 +21,7 @@ metadata: {name: p}
 spec:
   terminationGracePeriodSeconds: 1
   containers:
-    - {name: c, image: busybox, command: [sh, -c, 'busybox ln -s busybox /bin/tar; touch /tmp/up; sleep 3600'],
+    - {name: c, image: busybox, command: [sh, -c, 'touch /tmp/up; sleep 3600'],
        readinessProbe: {exec: {command: [cat, /tmp/up]}, periodSeconds: 1}}
     - {name: other, image: busybox, command: [sleep, '3600']}
 ";
