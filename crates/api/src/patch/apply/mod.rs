@@ -5,10 +5,13 @@
 //! live vs. result --> what changed: owned by others? a conflict, or with force it is theirs no more
 //! ```
 //! The account is `metadata.managedFields` ([`managed`]), sets of fields ([`fields`]) that the schema makes of
-//! documents (`typed`). It costs nothing until an object is applied for the first time: only then does
+//! documents (`typed`). It costs nothing until an object is applied for the first time, on either side: only then does
 //! [`track_update`] keep it for other writes. What was there before the first apply is owned by `before-first-apply`;
-//! what `kubectl apply` noted in its annotation, by `kubectl-client-side-apply`, or by `kubectl` itself when it is
-//! kubectl that applies: so what its manifest lost is removed, as with client-side apply.
+//! what `kubectl apply` noted in its annotation, by `kubectl-client-side-apply`.
+//!
+//! Client-side apply counts because kubectl, once it applies on the server's side, makes its own whatever the owner of
+//! that annotation owns, and then drops what the manifest does not have. An account that began only then could not
+//! tell what others had set since, as the replicas of `kubectl scale`: they would be dropped too.
 
 pub mod fields;
 pub mod managed;
@@ -143,10 +146,18 @@ pub fn track_update(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value) {
     if let Value::Object(new) = &mut *new {
         managed::remove_from(new);
     }
-    let (false, false, Some(old)) = (reset, managed.is_empty(), old) else {
+    if reset {
         return;
-    };
-    let comparison = typed::compare(&writer.def.schema, old, new).without(&writer.ignored());
+    }
+    if managed.is_empty() {
+        if !is_applied_by_client(old, new) {
+            return;
+        }
+        managed = old.map(|old| before_first_apply(writer, old)).unwrap_or_default();
+    }
+    let empty = json!({});
+    let comparison =
+        typed::compare(&writer.def.schema, old.unwrap_or(&empty), new).without(&writer.ignored());
     release(&mut managed, None, &comparison);
     let mut changed = comparison.changed();
     managed::strip(&mut changed);
@@ -156,6 +167,17 @@ pub fn track_update(writer: &Writer<'_>, old: Option<&Value>, new: &mut Value) {
         entry.time = Some(Time(writer.now).to_string());
     }
     managed.write(new);
+}
+
+/// Whether a write is a client-side apply: it notes another manifest than there was.
+fn is_applied_by_client(old: Option<&Value>, new: &Value) -> bool {
+    let noted = noted_manifest(new);
+    noted.is_some() && noted != old.and_then(noted_manifest)
+}
+
+/// What client-side apply noted that it applied.
+fn noted_manifest(object: &Value) -> Option<&str> {
+    object["metadata"]["annotations"][LAST_APPLIED].as_str()
 }
 
 fn check_applied(def: &ResourceDef, applied: &Value) -> Result<(), Status> {
@@ -191,12 +213,11 @@ fn not_typed(def: &ResourceDef, applied: &Value, errors: &[String]) -> Status {
 fn before_first_apply(writer: &Writer<'_>, live: &Value) -> Managed {
     let mut rest = typed::compare(&writer.def.schema, &json!({}), live).without(&writer.ignored()).changed();
     let mut managed = Managed::default();
-    if let Some(last_applied) = last_applied_set(writer.def, live) {
+    if let Some(mut last_applied) = last_applied_set(writer.def, live) {
+        last_applied.union(&Set::of_fields(&[&["metadata", "annotations", LAST_APPLIED]]));
         rest.subtract(&last_applied);
-        let operation = if writer.manager == KUBECTL { Operation::Apply } else { Operation::Update };
-        let name = if writer.manager == KUBECTL { KUBECTL } else { KUBECTL_CLIENT_SIDE };
-        let manager = Writer { manager: name, subresource: "", ..*writer }.manager(operation);
-        managed.entry(&manager).fields = last_applied;
+        let manager = Writer { manager: KUBECTL_CLIENT_SIDE, subresource: "", ..*writer };
+        managed.entry(&manager.manager(Operation::Update)).fields = last_applied;
     }
     let manager =
         Writer { manager: BEFORE_FIRST_APPLY, subresource: "", ..*writer }.manager(Operation::Update);
@@ -210,8 +231,7 @@ fn before_first_apply(writer: &Writer<'_>, live: &Value) -> Managed {
 
 /// The fields of the last manifest of client-side apply that the object still has as the manifest had them.
 fn last_applied_set(def: &ResourceDef, live: &Value) -> Option<Set> {
-    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str()?;
-    let last_applied: Value = serde_json::from_str(text).ok()?;
+    let last_applied: Value = serde_json::from_str(noted_manifest(live)?).ok()?;
     if last_applied["apiVersion"].as_str() != Some(&def.api_version()) {
         return None;
     }

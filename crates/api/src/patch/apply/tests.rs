@@ -320,33 +320,130 @@ fn status_and_spec_have_accounts_of_their_own() {
     );
 }
 
+/// What `kubectl apply` makes of a manifest, on its own side.
+fn applied_by_client(manifest: &Value) -> Value {
+    let mut object = manifest.clone();
+    object["metadata"]["annotations"] = json!({LAST_APPLIED: manifest.to_string()});
+    object
+}
+
+/// What kubectl does after its first server-side apply: it sees to it that the annotation stays, and makes the Update
+/// entries of whoever owned it its own Apply entry.
+fn kubectl_migrates(object: &mut Object) {
+    let annotations = object.get("/metadata/annotations");
+    object.apply("kubectl-last-applied", json!({"metadata": {"annotations": annotations}}));
+    let annotation = format!("f:{LAST_APPLIED}");
+    object.update("kubectl", "", |object| {
+        let Value::Array(entries) = object["metadata"]["managedFields"].take() else { panic!("no account") };
+        let (old, mut kept): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
+            entry["operation"] == "Update"
+                && entry["fieldsV1"]["f:metadata"]["f:annotations"].get(&annotation).is_some()
+        });
+        assert_eq!(old.len(), 1, "one owner of the annotation");
+        let applier = kept
+            .iter_mut()
+            .find(|entry| entry["manager"] == "kubectl" && entry["operation"] == "Apply")
+            .expect("an applier");
+        let mut fields = Set::from_json(&applier["fieldsV1"]).expect("fields");
+        fields.union(&Set::from_json(&old[0]["fieldsV1"]).expect("fields"));
+        applier["fieldsV1"] = fields.to_json();
+        object["metadata"]["managedFields"] = kept.into();
+    });
+}
+
 #[test]
 fn kubectl_goes_on_from_what_it_applied_on_its_own_side() {
     let manifest = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"},
         "data": {"a": "1", "b": "1"}});
-    let created = || {
-        let mut object = Object::config_map();
-        object.update("kubectl-client-side-apply", "", |object| {
-            *object = manifest.clone();
-            object["metadata"]["annotations"] = json!({LAST_APPLIED: manifest.to_string()});
-            object["data"]["other"] = "1".into();
-        });
-        object
-    };
-    let mut object = created();
-    object.apply("kubectl", data(json!({"a": "2"})));
-    assert_eq!(object.get("/data"), json!({"a": "2", "other": "1"}));
-    let noted = object.get("/metadata/annotations");
-    let noted: Value =
-        serde_json::from_str(noted[LAST_APPLIED].as_str().unwrap_or_default()).expect("a manifest");
-    assert_eq!(noted["data"], json!({"a": "2"}));
+    // The account of the second is lost, as in objects of before there was any.
+    for forgotten in [false, true] {
+        let created = || {
+            let mut object = Object::config_map();
+            object.update("kubectl-client-side-apply", "", |object| *object = applied_by_client(&manifest));
+            object.update("curl", "", |object| object["data"]["other"] = "1".into());
+            if forgotten {
+                object.update("curl", "", |object| object["metadata"]["managedFields"] = json!([{}]));
+            }
+            object
+        };
+        let mut object = created();
+        object.apply("kubectl", data(json!({"a": "2"})));
+        kubectl_migrates(&mut object);
+        object.apply("kubectl", data(json!({"a": "2"})));
+        assert_eq!(object.get("/data"), json!({"a": "2", "other": "1"}));
+        let noted = object.get("/metadata/annotations");
+        let noted: Value =
+            serde_json::from_str(noted[LAST_APPLIED].as_str().unwrap_or_default()).expect("a manifest");
+        assert_eq!(noted["data"], json!({"a": "2"}));
 
-    let status =
-        created().try_apply("other", data(json!({"a": "2", "other": "2"})), false).expect_err("conflicts");
+        let other = if forgotten { "before-first-apply" } else { "curl" };
+        let mut owners = [(other, "other"), ("kubectl-client-side-apply", "a")];
+        owners.sort_unstable();
+        let status = created()
+            .try_apply("other", data(json!({"a": "2", "other": "2"})), false)
+            .expect_err("conflicts");
+        let conflicts: Vec<String> = owners
+            .iter()
+            .map(|(owner, field)| format!("conflicts with {owner:?} using v1:\n- .data.{field}"))
+            .collect();
+        assert_eq!(status.message, format!("Apply failed with 2 conflicts: {}", conflicts.join("\n")));
+    }
+}
+
+#[test]
+fn what_was_scaled_between_client_side_and_server_side_apply_stays_scaled() {
+    for replicas in [None, Some(1)] {
+        let mut manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "it"},
+            "spec": {"paused": true}});
+        if let Some(replicas) = replicas {
+            manifest["spec"]["replicas"] = replicas.into();
+        }
+        let mut object = Object::deployment();
+        object.update("kubectl-client-side-apply", "", |object| {
+            *object = applied_by_client(&manifest);
+            object["spec"]["replicas"] = 1.into();
+            object["spec"]["revisionHistoryLimit"] = 10.into();
+        });
+        object.update("kubectl", "scale", |object| object["spec"]["replicas"] = 3.into());
+        if replicas.is_some() {
+            let refused = object.try_apply("kubectl", manifest.clone(), false).expect_err("a conflict");
+            assert_eq!(
+                refused.message,
+                "Apply failed with 1 conflict: conflict with \"kubectl\" with subresource \"scale\" using apps/v1: \
+                 .spec.replicas"
+            );
+            continue;
+        }
+        object.apply("kubectl", manifest.clone());
+        kubectl_migrates(&mut object);
+        object.apply("kubectl", manifest.clone());
+        assert_eq!(object.get("/spec"), json!({"paused": true, "replicas": 3}));
+        let owners: Vec<String> = object.account().into_iter().map(|(owner, _)| owner).collect();
+        assert_eq!(owners, ["kubectl-last-applied Apply", "kubectl Apply", "kubectl Update scale"]);
+    }
+}
+
+#[test]
+fn a_client_side_apply_over_an_object_without_account_begins_one() {
+    let mut object = Object::config_map();
+    object.update("kubectl-create", "", |object| object["data"] = json!({"a": "1", "b": "1"}));
+    assert_eq!(object.account(), []);
+    let manifest =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"}, "data": {"a": "2"}});
+    object.update("kubectl-client-side-apply", "", |object| {
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: manifest.to_string()});
+        object["data"]["a"] = "2".into();
+    });
+    let annotation = format!("f:{LAST_APPLIED}");
     assert_eq!(
-        status.message,
-        "Apply failed with 2 conflicts: conflicts with \"before-first-apply\" using v1:\n- .data.other\n\
-         conflicts with \"kubectl-client-side-apply\" using v1:\n- .data.a"
+        object.account(),
+        [
+            ("before-first-apply Update".to_owned(), json!({"f:data": {".": {}, "f:b": {}}})),
+            (
+                "kubectl-client-side-apply Update".to_owned(),
+                json!({"f:data": {"f:a": {}}, "f:metadata": {"f:annotations": {".": {}, annotation: {}}}})
+            )
+        ]
     );
 }
 
