@@ -1,11 +1,12 @@
 //! OpenAPI documents, made from the registry and the schema: version 3 per group version, version 2 for all at once.
 //!
 //! Clients validate manifests with them, choose patch strategies, explain fields, and look up which parameters an
-//! operation takes. [`operations`] says what can be done, [`schemas`] what the types are, [`gnostic`] is the protobuf
-//! form of version 2 that old clients ask for. Documents are made when they are asked for: whoever serves them keeps
+//! operation takes. [`operations`] says what can be done, [`schemas`] what the types are, [`descriptions`] what they are
+//! for, [`gnostic`] is the protobuf form of version 2 that old clients ask for. Documents are made when they are asked for: whoever serves them keeps
 //! the bytes.
 
 mod custom;
+mod descriptions;
 mod gnostic;
 mod operations;
 mod schemas;
@@ -52,7 +53,7 @@ pub fn fingerprint(registry: &Registry, group_version: &GroupVersion) -> String 
         document_v3(registry, group_version).unwrap_or_default().to_string()
     } else {
         // Built-in types change with the program only.
-        format!("{} {group_version}", env!("CARGO_PKG_VERSION"))
+        format!("{} {} {group_version}", env!("CARGO_PKG_VERSION"), descriptions::LENGTH)
     };
     format!("{:016X}", fnv(text.as_bytes()))
 }

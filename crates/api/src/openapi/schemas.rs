@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::descriptions::Descriptions;
 use crate::gvk::GroupVersion;
 use crate::schema::{Field, ListKind, Presence, Shape, TypeDef, TypeRef, table};
 
@@ -34,11 +35,19 @@ pub(super) struct Types {
     scalars: BTreeSet<String>,
     /// Lists of custom resources by name, with what they are lists of.
     lists: BTreeMap<String, TypeRef>,
+    descriptions: Descriptions,
 }
 
 impl Types {
     pub(super) fn new(dialect: Dialect, versions: Vec<GroupVersion>) -> Self {
-        Self { dialect, versions, objects: BTreeMap::new(), scalars: BTreeSet::new(), lists: BTreeMap::new() }
+        Self {
+            dialect,
+            versions,
+            objects: BTreeMap::new(),
+            scalars: BTreeSet::new(),
+            lists: BTreeMap::new(),
+            descriptions: Descriptions::new(),
+        }
     }
 
     /// Adds a type and all that it leads to.
@@ -95,8 +104,8 @@ impl Types {
     /// Every definition by name.
     pub(super) fn definitions(&self) -> Value {
         let mut all: BTreeMap<&str, Value> =
-            self.scalars.iter().map(|name| (name.as_str(), scalar(self.dialect, name))).collect();
-        all.extend(self.objects.iter().map(|(name, def)| (name.as_str(), self.object(def))));
+            self.scalars.iter().map(|name| (name.as_str(), self.scalar(name))).collect();
+        all.extend(self.objects.iter().map(|(name, def)| (name.as_str(), self.object(name, def))));
         let mut all: BTreeMap<String, Value> =
             all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         all.extend(
@@ -105,14 +114,31 @@ impl Types {
         all.into_iter().collect::<Map<_, _>>().into()
     }
 
-    fn object(&self, def: &TypeDef) -> Value {
+    fn scalar(&self, name: &str) -> Value {
+        let mut out = scalar(self.dialect, name);
+        if let Some(text) = self.descriptions.of_type(name) {
+            out["description"] = text.into();
+        }
+        out
+    }
+
+    fn object(&self, name: &str, def: &TypeDef) -> Value {
         if let Some(document) = &def.document {
             return super::custom::object(self.dialect, def, document);
         }
         let mut out = Map::new();
+        if let Some(text) = self.descriptions.of_type(name) {
+            out.insert("description".to_owned(), text.into());
+        }
         out.insert("type".to_owned(), "object".into());
-        let properties: Map<String, Value> =
-            def.fields.iter().map(|field| (field.name.to_string(), self.field(field))).collect();
+        let described = |field: &Field| {
+            let mut property = self.field(field);
+            if let Some(text) = self.descriptions.of_field(def, name, &field.name) {
+                property["description"] = text.into();
+            }
+            (field.name.to_string(), property)
+        };
+        let properties: Map<String, Value> = def.fields.iter().map(described).collect();
         if !properties.is_empty() {
             out.insert("properties".to_owned(), properties.into());
         }

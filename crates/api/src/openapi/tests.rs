@@ -88,3 +88,67 @@ fn the_protobuf_form_holds_names_and_extensions() {
     assert_eq!(bytes, expected);
     assert!(to_protobuf(&document_v2(registry())).len() > 100_000);
 }
+
+#[test]
+fn types_and_fields_are_described() {
+    let schemas = &v3("", "v1")["components"]["schemas"];
+    let text = |value: &Value| value["description"].as_str().unwrap_or_default().to_owned();
+    let pod = &schemas["io.k8s.api.core.v1.Pod"];
+    let spec = &schemas["io.k8s.api.core.v1.PodSpec"]["properties"];
+    for (value, part) in [
+        (pod, "collection of containers"),
+        (&pod["properties"]["apiVersion"], "group and version"),
+        (&spec["containers"], "containers belonging to the pod"),
+        (&schemas["io.k8s.api.core.v1.ServiceSpec"]["properties"]["clusterIP"], "IP address"),
+        (&schemas["io.k8s.apimachinery.pkg.apis.meta.v1.Time"], "time"),
+    ] {
+        assert!(text(value).contains(part), "{value}");
+    }
+    let old = v3("extensions", "v1beta1");
+    let old = &old["components"]["schemas"]["io.k8s.api.extensions.v1beta1.DeploymentSpec"]["properties"];
+    assert!(text(&old["replicas"]).contains("pods"), "{old}");
+    assert!(!text(&schemas["io.k8s.apimachinery.pkg.apis.meta.v1.Status"]["properties"]["code"]).is_empty());
+    let two = document_v2(registry());
+    assert_eq!(
+        text(&two["definitions"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]),
+        text(&spec["containers"])
+    );
+}
+
+/// As `kubectl explain --recursive` walks: every kind that can be had is found by its group, version and kind, and so
+/// is everything below it.
+#[test]
+fn every_kind_can_be_explained() {
+    let mut silent = Vec::new();
+    for group_version in registry().group_versions() {
+        let document = document_v3(registry(), &group_version).expect("a document");
+        let schemas = document["components"]["schemas"].as_object().expect("schemas");
+        for def in registry().resources(&group_version.group, &group_version.version) {
+            let wanted = json!({"group": def.group, "version": def.version, "kind": def.kind});
+            let is_it = |schema: &&Value| {
+                schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|all| all.contains(&wanted))
+            };
+            let mut found = schemas.values().filter(is_it);
+            let schema = found.next().unwrap_or_else(|| panic!("{wanted}"));
+            assert!(found.next().is_none(), "{wanted} is said of two");
+            assert_eq!(schema["type"], "object", "{wanted}");
+            let properties = schema["properties"].as_object().expect("properties");
+            silent.extend(
+                properties
+                    .iter()
+                    .filter(|(_, property)| property.get("description").is_none())
+                    .map(|(name, _)| format!("{}.{name}", def.qualified())),
+            );
+        }
+        for (name, schema) in schemas {
+            for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+                let forms = ["type", "$ref", "allOf", "oneOf", "anyOf"];
+                let has_form = forms.iter().any(|form| property.get(form).is_some());
+                let is_any = property.as_object().is_some_and(|all| all.is_empty());
+                assert!(has_form || is_any, "{name}.{field}: {property}");
+                assert_eq!(property["type"] == "array", property.get("items").is_some(), "{name}.{field}");
+            }
+        }
+    }
+    assert_eq!(silent, Vec::<String>::new());
+}
