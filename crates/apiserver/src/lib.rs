@@ -4,7 +4,7 @@
 //! accept (serve) ─ TLS ─ who is it (authn) ─┬─ application/grpc ──> grpc ──┐
 //!                                           └─ everything else ──> rest ──┴─> pipeline ─> store
 //!                              rest ─> discovery, openapi, table (how people see objects)
-//!                                        logs, streams (exec and the like, from kubelets)
+//!                                        logs, streams (exec and the like), metrics_api: from kubelets
 //! ```
 //!
 //! Tasks: one accept loop, one for each connection (and for each HTTP/2 stream), one for maintenance. All of them
@@ -27,6 +27,7 @@ mod discovery;
 mod grpc;
 mod logs;
 mod metrics;
+mod metrics_api;
 mod openapi;
 mod rest;
 mod streams;

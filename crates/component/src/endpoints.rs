@@ -69,8 +69,8 @@ pub fn serve(listener: TcpListener, endpoints: Endpoints, shutdown: &Shutdown) {
             let stopping = tasks.clone();
             spawn(&tasks, "endpoints-connection", async move {
                 let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = respond(&endpoints, &request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    let endpoints = endpoints.clone();
+                    async move { Ok::<_, Infallible>(respond(&endpoints, &request).await) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
@@ -87,9 +87,13 @@ pub fn serve(listener: TcpListener, endpoints: Endpoints, shutdown: &Shutdown) {
     });
 }
 
-fn respond(endpoints: &Endpoints, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+async fn respond(endpoints: &Endpoints, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "405 method not allowed\n".to_owned());
+    }
+    if let Some(page) = endpoints.metrics.page(request.uri().path()) {
+        let (media, body) = page.await;
+        return text(StatusCode::OK, media, body);
     }
     endpoints
         .answer(request.uri().path(), request.uri().query())
@@ -107,10 +111,15 @@ mod tests {
         let shutdown = Shutdown::new();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        serve(listener, Endpoints::default(), &shutdown);
-        for (path, expected) in
-            [("/healthz", "200 OK"), ("/metrics", "process_cpu_seconds_total"), ("/other", "404 Not Found")]
-        {
+        let endpoints = Endpoints::default();
+        endpoints.metrics.serve_page("/more", || Box::pin(async { ("text/plain", "one more".to_owned()) }));
+        serve(listener, endpoints, &shutdown);
+        for (path, expected) in [
+            ("/healthz", "200 OK"),
+            ("/metrics", "process_cpu_seconds_total"),
+            ("/more", "one more"),
+            ("/other", "404 Not Found"),
+        ] {
             let mut stream = tokio::net::TcpStream::connect(address).await.expect("a connection");
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             stream.write_all(request.as_bytes()).await.expect("sent");

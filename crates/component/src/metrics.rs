@@ -1,5 +1,8 @@
 //! The metrics of a daemon in the OpenMetrics text format, with the process metrics every daemon has.
 
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -21,9 +24,23 @@ const PAGE: u64 = 4096;
 /// A gauge of a fraction, as seconds.
 pub type FloatGauge = Gauge<f64, AtomicU64>;
 
+/// A document that a daemon serves beside its own metrics: its type and its text, made when it is asked for.
+pub type Page = Pin<Box<dyn Future<Output = (&'static str, String)> + Send>>;
+
+type Maker = Arc<dyn Fn() -> Page + Send + Sync>;
+
 /// The registry of a daemon. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Metrics(Arc<Mutex<Registry>>);
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Mutex<Registry>>,
+    pages: Arc<Mutex<HashMap<&'static str, Maker>>>,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -36,18 +53,29 @@ impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Process));
-        Self(Arc::new(Mutex::new(registry)))
+        Self { registry: Arc::new(Mutex::new(registry)), pages: Arc::default() }
+    }
+
+    /// Serves one more document at a path of the metrics address, as `/metrics/cadvisor`.
+    pub fn serve_page(&self, path: &'static str, make: impl Fn() -> Page + Send + Sync + 'static) {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner).insert(path, Arc::new(make));
+    }
+
+    /// Begins to make the document of a path, where there is one.
+    pub fn page(&self, path: &str) -> Option<Page> {
+        let maker = self.pages.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        maker.map(|make| make())
     }
 
     /// Registers what a module measures: each module has one struct with a `register` that is called here.
     pub fn register<T>(&self, with: impl FnOnce(&mut Registry) -> T) -> T {
-        with(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.registry.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// All metrics as text.
     pub fn encode(&self) -> String {
         let mut text = String::new();
-        let registry = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         prometheus_client::encoding::text::encode(&mut text, &registry)
             .expect("writing to a String does not fail");
         text

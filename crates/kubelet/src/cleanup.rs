@@ -41,6 +41,10 @@ pub async fn cleanup(config: &Config) -> Result<(), CleanupError> {
             runtime.remove_sandbox(&sandbox.id).await?;
         }
     }
+    for entry in std::fs::read_dir(config.root.join("pods")).into_iter().flatten().flatten() {
+        runtime.forget_pod(&entry.file_name().to_string_lossy()).await?;
+    }
+    runtime.remove_groups().await?;
     runtime.collect_garbage().await?;
     host::remove(&bridge_name(&config.node_name)).await.map_err(CleanupError::Bridge)?;
     let pods = config.root.join("pods");

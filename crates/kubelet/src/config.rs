@@ -12,8 +12,8 @@ use crate::server::Keys;
 mod file;
 
 use file::File;
-pub use file::LogLimits;
 pub(crate) use file::Settings;
+pub use file::{GroupSettings, LogLimits};
 
 /// Runs the pods of one node on Docker Engine.
 #[derive(Debug, Parser)]

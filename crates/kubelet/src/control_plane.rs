@@ -22,6 +22,7 @@ use crate::volumes::claim::{PersistentVolume, PersistentVolumeClaim};
 client::resource!(Pod, "", "v1", "pods", "Pod", namespaced);
 client::resource!(ConfigMap, "", "v1", "configmaps", "ConfigMap", namespaced);
 client::resource!(Secret, "", "v1", "secrets", "Secret", namespaced);
+client::resource!(RuntimeClass, "node.k8s.io", "v1", "runtimeclasses", "RuntimeClass", cluster);
 client::resource!(Service, "", "v1", "services", "Service", namespaced);
 
 /// `v1.ConfigMap`.
@@ -46,6 +47,16 @@ pub struct Secret {
     pub r#type: String,
     /// Bytes, in base64.
     pub data: BTreeMap<String, String>,
+}
+
+/// The part of `node.k8s.io/v1.RuntimeClass` that the kubelet reads.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct RuntimeClass {
+    /// Its name.
+    pub metadata: ObjectMeta,
+    /// What the runtime calls it.
+    pub handler: String,
 }
 
 /// The part of `v1.Service` that becomes environment variables.
@@ -124,6 +135,8 @@ pub trait ControlPlane: Send + Sync + 'static {
     fn claim<'a>(&'a self, namespace: &'a str, name: &'a str) -> Reply<'a, Option<PersistentVolumeClaim>>;
     /// A persistent volume; `None` where there is none.
     fn persistent_volume<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PersistentVolume>>;
+    /// The handler of a RuntimeClass; `None` where there is no such class.
+    fn runtime_class<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>>;
     /// The Services that pods of a namespace are told of in their environment.
     fn services(&self, namespace: &str) -> Vec<Service>;
     /// Merges into the status of a pod.
@@ -179,6 +192,13 @@ impl ControlPlane for ApiServer {
 
     fn persistent_volume<'a>(&'a self, name: &'a str) -> Reply<'a, Option<PersistentVolume>> {
         Box::pin(async move { self.client.api().get_opt("", name).await })
+    }
+
+    fn runtime_class<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>> {
+        Box::pin(async move {
+            let class = self.client.api::<RuntimeClass>().get_opt("", name).await?;
+            Ok(class.map(|class| class.handler))
+        })
     }
 
     fn services(&self, namespace: &str) -> Vec<Service> {

@@ -9,7 +9,8 @@
 //! admission  whether the node takes a pod  pressure   what to do when it runs out of something
 //! workers    a pod at a time: observe, decide, act, report
 //! node       the node's own objects             server     what the apiserver may ask
-//! streams    exec, attach, port-forward         cleanup    takes it all away
+//! streams    exec, attach, port-forward         stats      what node and pods use
+//! cleanup    takes it all away
 //! run        wires it all together
 //! ```
 //! The kubelet keeps nothing that matters in memory: pods are found again by the labels of their containers, so that
@@ -30,6 +31,7 @@ pub mod probe;
 mod run;
 pub mod runtime;
 mod server;
+pub mod stats;
 pub mod status;
 mod streams;
 #[cfg(any(test, feature = "testing"))]
@@ -38,5 +40,5 @@ mod volumes;
 pub mod workers;
 
 pub use cleanup::{CleanupError, cleanup};
-pub use config::{Args, Config, ConfigError, LogLimits};
+pub use config::{Args, Config, ConfigError, GroupSettings, LogLimits};
 pub use run::{RunError, run, run_on};

@@ -30,6 +30,7 @@ use crate::probe::run::RealRunner;
 use crate::runtime::docker::{DockerConfig, DockerRuntime};
 use crate::runtime::{Runtime, RuntimeEvent};
 use crate::server::{self, NodeService};
+use crate::stats::{self, Collector, RealMachine};
 use crate::workers::{Dependencies, ProbeListener, UID, WorkerConfig, Workers};
 
 /// How often everything is looked at, whether or not something happened: for safety, and for volumes whose contents
@@ -78,6 +79,7 @@ pub(crate) fn docker(config: &Config) -> DockerRuntime {
         node: config.node_name.clone(),
         registry: config.registry.clone(),
         logs: config.settings.logs.clone(),
+        groups: config.settings.groups.clone(),
     };
     DockerRuntime::new(docker, network)
 }
@@ -127,9 +129,20 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
     reporter.start(&shutdown);
     let node = configure_network(&client, &config.node_name, &runtime, &readiness, &queue, &pods, &shutdown);
 
+    let stats = Arc::new(Collector {
+        node: config.node_name.clone(),
+        runtime: Arc::clone(&runtime),
+        pods: pods.clone(),
+        machine: Arc::new(RealMachine { root: config.root.clone() }),
+        clock: Arc::clone(&context.clock),
+        root: config.root.clone(),
+        history: tokio::sync::Mutex::default(),
+    });
+    stats::serve(&stats, &context.metrics);
     let service = NodeService {
         runtime: Arc::clone(&runtime),
         pods: pods.clone(),
+        stats,
         clock: Arc::clone(&context.clock),
         shutdown: shutdown.clone(),
     };
@@ -143,6 +156,7 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         registry: config.registry.clone(),
         node: NodeFacts { ips: facts.ips.clone(), allocatable: facts.allocatable() },
         node_memory: facts.memory,
+        node_resources: facts.for_pods(),
         cluster_dns: config.cluster_dns.clone(),
         cluster_domain: config.cluster_domain.clone(),
         parallel_pulls: config.settings.parallel_pulls,

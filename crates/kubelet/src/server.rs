@@ -1,4 +1,4 @@
-//! The gRPC service of a node, for the apiserver only: logs, and what [`crate::streams`] does.
+//! The gRPC service of a node, for the apiserver only: logs, what [`crate::streams`] does, and [`crate::stats`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream};
 use jiff::Timestamp;
 use rpc::status::to_grpc;
 use rpc::v1::node_server::{Node, NodeServer};
-use rpc::v1::{ContainerInput, LogsChunk, PortForwardRequest};
+use rpc::v1::{ContainerInput, LogsChunk, PortForwardRequest, StatsRequest, StatsResponse};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
@@ -22,6 +22,7 @@ use tracing::error;
 use crate::pod::Pod;
 use crate::pods::Pods;
 use crate::runtime::{LogOptions, Runtime, RuntimePod};
+use crate::stats::Collector;
 use crate::streams::{self, ContainerOutputs, PortOutputs, Verb};
 
 /// Whom the kubelet serves: the apiserver's client certificate.
@@ -56,6 +57,8 @@ pub struct NodeService {
     pub runtime: Arc<dyn Runtime>,
     /// The pods of this node.
     pub pods: Pods,
+    /// What they use.
+    pub stats: Arc<Collector>,
     /// The time, for `sinceSeconds`.
     pub clock: SharedClock,
     /// Ends what flows.
@@ -150,6 +153,12 @@ impl Node for NodeService {
         request: Request<Streaming<PortForwardRequest>>,
     ) -> Result<Response<PortOutputs>, tonic::Status> {
         self.forward(request.into_inner()).await.map(Response::new).map_err(to_grpc)
+    }
+
+    async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, tonic::Status> {
+        let stats = self.stats.collect(request.into_inner().disk).await;
+        let stats = stats.map_err(|error| to_grpc(Status::internal(error)))?;
+        Ok(Response::new(StatsResponse::clone(&stats)))
     }
 }
 

@@ -56,6 +56,7 @@ const SOURCES: &[&str] = &[
     include_str!("../../schema/resource.v1beta1.txt"),
     include_str!("../../schema/resource.v1beta2.txt"),
     include_str!("../../schema/storagemigration.v1beta1.txt"),
+    include_str!("../../schema/metrics.v1beta1.txt"),
     include_str!("../../schema/legacy.txt"),
 ];
 

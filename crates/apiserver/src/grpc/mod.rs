@@ -70,8 +70,12 @@ impl Services {
         kubelets: &Arc<Kubelets>,
         context: &Context,
     ) -> Self {
-        let resources =
-            resources::Service::new(pipeline.clone(), context.clock.clone(), context.shutdown.clone());
+        let resources = resources::Service::new(
+            pipeline.clone(),
+            kubelets.clone(),
+            context.clock.clone(),
+            context.shutdown.clone(),
+        );
         let cluster = cluster::Service::new(pipeline.clone(), authority, encryption, context.clock.clone());
         let history = history::Service { pipeline: pipeline.clone(), clock: context.clock.clone() };
         let node = node::Service {

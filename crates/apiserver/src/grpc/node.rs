@@ -8,7 +8,10 @@ use rpc::status::to_grpc;
 use rpc::v1::container_input::Message as In;
 use rpc::v1::node_server::Node;
 use rpc::v1::port_forward_request::Message as Sent;
-use rpc::v1::{ContainerInput, ContainerOutput, LogsRequest, PortForwardData, PortForwardRequest};
+use rpc::v1::{
+    ContainerInput, ContainerOutput, LogsRequest, PortForwardData, PortForwardRequest, StatsRequest,
+    StatsResponse,
+};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::context;
@@ -73,6 +76,13 @@ impl Node for Service {
         let first = stream::iter([PortForwardRequest { message: Some(Sent::Open(open)) }]);
         let answers = self.kubelets.port(&host, first.chain(good(requests))).await.map_err(to_grpc)?;
         Ok(Response::new(self.until_shutdown(answers)))
+    }
+
+    async fn stats(&self, request: Request<StatsRequest>) -> Result<Response<StatsResponse>, Status> {
+        let context = context(&request, &self.clock);
+        let request = request.into_inner();
+        let host = self.pipeline.node_host(&context, "stats", &request.node).map_err(to_grpc)?;
+        self.kubelets.stats(&host, request).await.map(Response::new).map_err(to_grpc)
     }
 }
 

@@ -15,8 +15,11 @@ use tonic::{Request, Response, Status};
 
 use super::context;
 use super::convert::{self, Place};
+use crate::logs::Kubelets;
+use crate::metrics_api::{self, Asking};
 use crate::pipeline::{
-    Binding, GetOptions, ListOptions, Pipeline, RequestContext, WatchItem, WatchOptions, WatchStream, render,
+    Binding, GetOptions, ListOptions, Pipeline, RequestContext, Target, WatchItem, WatchOptions, WatchStream,
+    object_of_value, render,
 };
 use crate::view::{Form, ListMeta, View};
 
@@ -29,13 +32,23 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 /// Serves objects.
 pub(super) struct Service {
     pipeline: Pipeline,
+    kubelets: Arc<Kubelets>,
     clock: SharedClock,
     shutdown: Shutdown,
 }
 
 impl Service {
-    pub(super) fn new(pipeline: Pipeline, clock: SharedClock, shutdown: Shutdown) -> Self {
-        Self { pipeline, clock, shutdown }
+    pub(super) fn new(
+        pipeline: Pipeline,
+        kubelets: Arc<Kubelets>,
+        clock: SharedClock,
+        shutdown: Shutdown,
+    ) -> Self {
+        Self { pipeline, kubelets, clock, shutdown }
+    }
+
+    fn asking<'a>(&'a self, context: &'a RequestContext) -> Asking<'a> {
+        Asking { pipeline: &self.pipeline, kubelets: &self.kubelets, context }
     }
 
     fn take<T>(&self, request: Request<T>) -> (RequestContext, T) {
@@ -55,7 +68,12 @@ impl Resources for Service {
         let form = convert::form(*encoding).map_err(to_grpc)?;
         let place = Place { resource, namespace, name, subresource };
         let target = convert::named(&self.pipeline, &place).map_err(to_grpc)?;
-        let found = self.pipeline.get(&context, &target, &GetOptions::default()).await.map_err(to_grpc)?;
+        let found = if metrics_api::serves(&target.def) {
+            metrics_api::get(&self.asking(&context), &target).await
+        } else {
+            self.pipeline.get(&context, &target, &GetOptions::default()).await
+        };
+        let found = found.map_err(to_grpc)?;
         let view = convert::view(&target.def, form, context.now).map_err(to_grpc)?;
         let stored = found.entry.as_ref().map_or(&found.bytes, |entry| &entry.value);
         Ok(Response::new(v1::Object {
@@ -80,6 +98,11 @@ impl Resources for Service {
             resource_version: request.resource_version.clone(),
             resource_version_match: request.resource_version_match.clone(),
         };
+        if metrics_api::serves(&target.def) {
+            let found = metrics_api::list(&self.asking(&context), &target, &options).await;
+            let parts = measured(&target, form, context.now, &found.map_err(to_grpc)?).map_err(to_grpc)?;
+            return Ok(Response::new(Box::pin(stream::iter(parts))));
+        }
         let found = self.pipeline.list(&context, &target, &options).await.map_err(to_grpc)?;
         let api_version = found.def.api_version();
         let header = v1::ListHeader {
@@ -233,6 +256,37 @@ impl Resources for Service {
         };
         Ok(Response::new(v1::BindResponse { results: results.into_iter().map(told).collect() }))
     }
+}
+
+/// The list of what is used, all at once.
+fn measured(
+    target: &Target,
+    form: Form,
+    now: jiff::Timestamp,
+    found: &[serde_json::Value],
+) -> Result<Vec<Result<v1::ListChunk, Status>>, api::status::Status> {
+    let view = convert::view(&target.def, form, now)?;
+    let objects = match form {
+        Form::Table(_) => vec![v1::Object {
+            encoding: convert::encoding(form),
+            payload: metrics_api::together(&view, found),
+            ..v1::Object::default()
+        }],
+        Form::Object | Form::Partial(_) => {
+            found.iter().map(|object| convert::object(&object_of_value(object))).collect()
+        }
+    };
+    let header = v1::ListHeader {
+        api_version: target.def.api_version(),
+        kind: target.def.list_kind.to_string(),
+        ..v1::ListHeader::default()
+    };
+    let parts = [
+        Part::Header(header),
+        Part::Items(v1::ListItems { objects }),
+        Part::Trailer(v1::ListTrailer::default()),
+    ];
+    Ok(parts.map(|part| Ok(v1::ListChunk { part: Some(part) })).into())
 }
 
 /// Makes the chunks of a list when they are wanted.

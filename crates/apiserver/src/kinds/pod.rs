@@ -76,11 +76,17 @@ pub(crate) fn host(snapshot: &Snapshot, pod: &Entry) -> Result<PodHost, Status> 
     let entry = snapshot
         .get(&Key::new(&Bucket::from("nodes"), "", &node))
         .ok_or_else(|| Status::not_found("", "nodes", &node))?;
+    Ok(PodHost { pod: pod.value.clone(), ..node_host(&node, entry)? })
+}
+
+/// Where the kubelet of a node listens; of no pod.
+pub(crate) fn node_host(node: &str, entry: &Entry) -> Result<PodHost, Status> {
     let NodeProjection { status } = serde_json::from_slice(&entry.value).map_err(Status::internal)?;
     let address = ["InternalIP", "ExternalIP", "Hostname"]
         .into_iter()
         .find_map(|kind| status.addresses.iter().find(|address| address.r#type == kind))
-        .map_or_else(|| node.clone(), |address| address.address.clone());
+        .map_or_else(|| node.to_owned(), |address| address.address.clone());
     let port = u16::try_from(status.daemon_endpoints.kubelet_endpoint.port).ok().filter(|port| *port != 0);
-    Ok(PodHost { pod: pod.value.clone(), node, address, port: port.unwrap_or(KUBELET_PORT) })
+    let port = port.unwrap_or(KUBELET_PORT);
+    Ok(PodHost { pod: bytes::Bytes::new(), node: node.to_owned(), address, port })
 }

@@ -9,7 +9,10 @@ use component::ErrorChain;
 use futures_util::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use rpc::v1::node_client::NodeClient;
-use rpc::v1::{ContainerInput, ContainerOutput, LogsChunk, LogsRequest, PortForwardData, PortForwardRequest};
+use rpc::v1::{
+    ContainerInput, ContainerOutput, LogsChunk, LogsRequest, PortForwardData, PortForwardRequest,
+    StatsRequest, StatsResponse,
+};
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 
 use crate::pipeline::PodHost;
@@ -102,6 +105,12 @@ impl Kubelets {
     ) -> Result<Answers<PortForwardData>, Status> {
         let answer = NodeClient::new(self.channel(host)?).port_forward(requests).await;
         answer.map(|answer| answer.into_inner().boxed()).map_err(|status| told(host, &status))
+    }
+
+    /// Asks what a node and its pods use.
+    pub(crate) async fn stats(&self, host: &PodHost, request: StatsRequest) -> Result<StatsResponse, Status> {
+        let answer = NodeClient::new(self.channel(host)?).stats(request).await;
+        answer.map(tonic::Response::into_inner).map_err(|status| told(host, &status))
     }
 
     fn channel(&self, host: &PodHost) -> Result<Channel, Status> {

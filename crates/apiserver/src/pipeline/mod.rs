@@ -51,6 +51,7 @@ mod watch;
 use std::sync::Arc;
 
 use api::registry::ResourceDef;
+use api::status::Status;
 use store::{Bucket, Entry, Snapshot, Store};
 
 pub use authorize::{Attributes, Authorizer, Decision, Granted, RoleWrite};
@@ -61,6 +62,7 @@ pub use history::{Difference, Version};
 pub(crate) use names::suffix;
 pub use names::{Names, RandomNames};
 pub(crate) use object::header;
+pub(crate) use object::of_value as object_of_value;
 pub(crate) use object::stored as object_of;
 #[cfg(test)]
 pub(crate) use object::template;
@@ -206,6 +208,25 @@ impl Pipeline {
         let snapshot = self.inner.store.snapshot();
         let pod = self.existing(&snapshot, target)?;
         crate::kinds::pod::host(&snapshot, &pod)
+    }
+
+    /// Where the kubelet of a node listens, for whoever may get that part of a node, as `stats`.
+    pub fn node_host(&self, context: &RequestContext, part: &str, name: &str) -> Answer<PodHost> {
+        let asked = Attributes {
+            verb: "get",
+            version: "v1",
+            resource: "nodes",
+            subresource: part,
+            name,
+            ..Attributes::nothing(&context.user)
+        };
+        self.require(&asked)?;
+        if context.at.is_some() {
+            return Err(read_only());
+        }
+        let snapshot = self.inner.store.snapshot();
+        let node = snapshot.get(&store::Key::new(&Bucket::from("nodes"), "", name));
+        crate::kinds::pod::node_host(name, node.ok_or_else(|| Status::not_found("", "nodes", name))?)
     }
 
     fn existing(&self, snapshot: &Snapshot, target: &Target) -> Answer<Arc<Entry>> {

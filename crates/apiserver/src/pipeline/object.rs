@@ -79,7 +79,7 @@ pub(super) fn of_storage_value(def: &ResourceDef, mut object: Value) -> Object {
 }
 
 /// A document to send as it is.
-pub(super) fn of_value(object: &Value) -> Object {
+pub(crate) fn of_value(object: &Value) -> Object {
     let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
     Object {
         api_version: text("apiVersion"),

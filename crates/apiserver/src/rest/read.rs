@@ -5,6 +5,7 @@ use http::{Response, StatusCode, header};
 use super::list::Pieces;
 use super::negotiate::{self, Media};
 use super::{Answered, Call, answer, protobuf};
+use crate::metrics_api::{self, Asking};
 use crate::pipeline::{DeletedCollection, GetOptions, ListResult, Object, Target};
 use crate::serve::{Body, empty};
 use crate::view::{ListMeta, View};
@@ -12,6 +13,10 @@ use crate::view::{ListMeta, View};
 /// Answers with one object.
 pub(super) async fn get(call: &Call<'_>, target: &Target) -> Answered {
     let accepted = negotiate::object(call.head)?;
+    if metrics_api::serves(&target.def) {
+        let found = metrics_api::get(&asking(call), target).await?;
+        return object(call, target, accepted, StatusCode::OK, &found);
+    }
     let options = GetOptions { resource_version: call.query.get("resourceVersion").to_owned() };
     let found = call.app.pipeline.get(&call.context, target, &options).await?;
     object(call, target, accepted, StatusCode::OK, &found)
@@ -45,8 +50,19 @@ pub(super) async fn list(call: &Call<'_>, target: &Target) -> Answered {
     if let Some(name) = &target.name {
         options.field_selector = format!("metadata.name={name}");
     }
+    if metrics_api::serves(&target.def) {
+        let found = metrics_api::list(&asking(call), target, &options).await?;
+        let view =
+            View::new(target.def.clone(), accepted.form, call.query.get("includeObject"), call.context.now)?;
+        let bytes = metrics_api::together(&view, &found);
+        return Ok(answer::json(call.head, accepted.media, StatusCode::OK, bytes));
+    }
     let found = call.app.pipeline.list(&call.context, target, &options).await?;
     page(call, accepted, found)
+}
+
+fn asking<'a>(call: &'a Call<'_>) -> Asking<'a> {
+    Asking { pipeline: &call.app.pipeline, kubelets: &call.app.kubelets, context: &call.context }
 }
 
 /// Answers with the objects that a deletion of many chose.

@@ -1,5 +1,6 @@
 //! Small kinds: configuration, namespaces, quotas, leases, classes.
 
+use api::quantity::Quantity;
 use serde_json::Value;
 
 use super::cell::{self, text};
@@ -67,6 +68,23 @@ pub(super) static LEASE: Printer = Printer {
     columns: &[NAME, column("Holder"), AGE],
     cells: |object, now| {
         vec![cell::name(object), text(&object["spec"]["holderIdentity"]).into(), cell::age(object, now)]
+    },
+};
+
+/// What nodes and pods use: those of a pod's containers together.
+pub(super) static USAGE: Printer = Printer {
+    columns: &[NAME, column("cpu"), column("memory"), column("Window")],
+    cells: |object, _| {
+        let containers = cell::list(&object["containers"]);
+        let total = |name: &str| {
+            let one = |usage: &Value| Quantity::parse(text(&usage[name])).ok();
+            let mut sum = one(&object["usage"]);
+            for own in containers.iter().filter_map(|container| one(&container["usage"])) {
+                sum = Some(sum.and_then(|sum| sum.checked_add(&own)).unwrap_or(own));
+            }
+            sum.map(|sum| sum.to_string()).unwrap_or_default()
+        };
+        vec![cell::name(object), total("cpu").into(), total("memory").into(), text(&object["window"]).into()]
     },
 };
 

@@ -104,6 +104,7 @@ fn printer(def: &ResourceDef) -> &'static Printer {
         "resourcequotas" => &config::RESOURCE_QUOTA,
         "componentstatuses" => &config::COMPONENT_STATUS,
         "leases.coordination.k8s.io" => &config::LEASE,
+        "nodes.metrics.k8s.io" | "pods.metrics.k8s.io" => &config::USAGE,
         "priorityclasses.scheduling.k8s.io" => &config::PRIORITY_CLASS,
         "runtimeclasses.node.k8s.io" => &config::RUNTIME_CLASS,
         "apiservices.apiregistration.k8s.io" => &config::API_SERVICE,

@@ -9,7 +9,8 @@ use rpc::v1::container_output::Message as Out;
 use rpc::v1::node_server::{Node, NodeServer};
 use rpc::v1::port_forward_request::Message as Sent;
 use rpc::v1::{
-    ContainerInput, ContainerOutput, JoinRequest, LogsChunk, LogsRequest, PortForwardData, PortForwardRequest,
+    ContainerInput, ContainerOutput, ContainerStats, CpuStats, JoinRequest, LogsChunk, LogsRequest,
+    MemoryStats, NodeStats, PodStats, PortForwardData, PortForwardRequest, StatsRequest, StatsResponse,
 };
 use serde_json::json;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -105,6 +106,39 @@ impl Node for FakeKubelet {
             Ok(PortForwardData { data: text.into() })
         };
         Ok(tonic::Response::new(Box::pin(stream::once(answer))))
+    }
+
+    /// A node that uses a core and a half, and a pod in each of two namespaces.
+    async fn stats(
+        &self,
+        _: tonic::Request<StatsRequest>,
+    ) -> Result<tonic::Response<StatsResponse>, tonic::Status> {
+        let cpu = |nano_cores| CpuStats {
+            time: 1_795_521_600_000_000_000,
+            nano_cores: Some(nano_cores),
+            window: 1_000_000_000,
+            ..CpuStats::default()
+        };
+        let memory = |working_set| MemoryStats { working_set, ..MemoryStats::default() };
+        let container = |name: &str| ContainerStats {
+            name: name.into(),
+            cpu: Some(cpu(250_000_000)),
+            memory: Some(memory(64 << 20)),
+            ..ContainerStats::default()
+        };
+        let pod = |namespace: &str, name: &str| PodStats {
+            namespace: namespace.into(),
+            name: name.into(),
+            containers: vec![container("a"), container("b")],
+            ..PodStats::default()
+        };
+        let node = NodeStats {
+            cpu: Some(cpu(1_500_000_000)),
+            memory: Some(memory(1 << 30)),
+            ..NodeStats::default()
+        };
+        let pods = vec![pod("default", "web"), pod("default", "db"), pod("kube-system", "web")];
+        Ok(tonic::Response::new(StatsResponse { node: Some(node), pods }))
     }
 }
 

@@ -8,6 +8,7 @@ mod grpc;
 mod history;
 mod kubelet;
 mod logs;
+mod metrics;
 mod rest;
 mod storage;
 mod streams;

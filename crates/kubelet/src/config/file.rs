@@ -53,6 +53,11 @@ pub(super) struct File {
     allowed_unsafe_sysctls: Vec<String>,
     static_pod_path: PathBuf,
     file_check_frequency: String,
+    #[serde(rename = "cgroupsPerQOS")]
+    cgroups_per_qos: bool,
+    cgroup_root: String,
+    enforce_node_allocatable: Vec<String>,
+    pod_pids_limit: i64,
 }
 
 impl Default for File {
@@ -91,6 +96,10 @@ impl Default for File {
             allowed_unsafe_sysctls: Vec::new(),
             static_pod_path: PathBuf::new(),
             file_check_frequency: "20s".to_owned(),
+            cgroups_per_qos: true,
+            cgroup_root: "/".to_owned(),
+            enforce_node_allocatable: vec!["pods".to_owned()],
+            pod_pids_limit: -1,
         }
     }
 }
@@ -104,6 +113,17 @@ pub struct LogLimits {
     pub max_files: u32,
 }
 
+/// How the control groups of pods are arranged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupSettings {
+    /// The group that all of them are below; `None` leaves containers where the engine puts them.
+    pub root: Option<String>,
+    /// Whether pods together are kept to what is not reserved.
+    pub enforce_allocatable: bool,
+    /// The most processes of a pod.
+    pub pod_pids: Option<i64>,
+}
+
 /// What the file says of how the node is run.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -111,6 +131,7 @@ pub(crate) struct Settings {
     pub(crate) eviction: EvictionConfig,
     pub(crate) images: CollectorConfig,
     pub(crate) logs: LogLimits,
+    pub(crate) groups: GroupSettings,
     /// How many images are pulled at a time; `None` for as many as are wanted.
     pub(crate) parallel_pulls: Option<usize>,
     pub(crate) allowed_unsafe_sysctls: Vec<String>,
@@ -119,6 +140,23 @@ pub(crate) struct Settings {
 }
 
 impl File {
+    fn groups(&self) -> Result<GroupSettings, String> {
+        let mut enforce_allocatable = false;
+        for what in &self.enforce_node_allocatable {
+            match what.as_str() {
+                "none" => {}
+                "pods" => enforce_allocatable = true,
+                // The groups of the system and of ourselves are not ours to limit.
+                other => return Err(format!("enforceNodeAllocatable: \"{other}\" is not served")),
+            }
+        }
+        Ok(GroupSettings {
+            root: self.cgroups_per_qos.then(|| self.cgroup_root.clone()),
+            enforce_allocatable,
+            pod_pids: Some(self.pod_pids_limit).filter(|limit| *limit > 0),
+        })
+    }
+
     /// What the fields come to; the error says which is wrong.
     pub(super) fn settings(&self) -> Result<Settings, String> {
         let duration = |field: &str, text: &str| {
@@ -178,6 +216,7 @@ impl File {
                 max_size: self.container_log_max_size.value().max(1),
                 max_files: self.container_log_max_files.max(2),
             },
+            groups: self.groups()?,
             parallel_pulls: match (self.serialize_image_pulls, self.max_parallel_image_pulls) {
                 (true, Some(count)) if count > 1 => {
                     return Err("maxParallelImagePulls must be 1 with serializeImagePulls".to_owned());
@@ -255,6 +294,10 @@ mod tests {
             "eviction threshold memory.available: \"much\" is no amount",
         );
         check("evictionHard: {moon.available: 1Gi}", "unknown eviction signal \"moon.available\"");
+        check(
+            "enforceNodeAllocatable: [kube-reserved]",
+            "enforceNodeAllocatable: \"kube-reserved\" is not served",
+        );
         check("imageMinimumGCAge: soon", "imageMinimumGCAge: invalid duration \"soon\"");
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::env::Variables;
 use super::resources;
 use crate::actions::{StartContainer, spec_hash};
-use crate::pod::{Container, Pod};
+use crate::pod::{Container, Pod, qos_class};
 use crate::runtime::{ContainerConfig, Image, Mount, PidNamespace, PortMapping, SandboxConfig, Seccomp};
 
 /// Why a container cannot be made as it is described: `CreateContainerConfigError`.
@@ -100,7 +100,14 @@ pub fn sandbox_config(pod: &Pod, attempt: u32, hostname: String) -> SandboxConfi
         host_pid: pod.spec.host_pid,
         host_ipc: pod.spec.host_ipc,
         port_mappings,
-        sysctls: security.sysctls.into_iter().map(|sysctl| (sysctl.name, sysctl.value)).collect(),
+        // Docker knows them by their names with dots only.
+        sysctls: security
+            .sysctls
+            .into_iter()
+            .map(|sysctl| (sysctl.name.replace('/', "."), sysctl.value))
+            .collect(),
+        qos: qos_class(&pod.spec),
+        handler: None,
         grace_seconds: pod.spec.termination_grace_period_seconds.unwrap_or(30),
     }
 }
@@ -126,6 +133,8 @@ pub struct ContainerInput<'a> {
     pub seccomp: &'a BTreeMap<String, String>,
     /// Where its termination message will be.
     pub termination_message: Option<PathBuf>,
+    /// Of the RuntimeClass of its pod.
+    pub handler: Option<String>,
 }
 
 /// What a container is made from.
@@ -189,6 +198,8 @@ pub fn container_config(
         capabilities_add: capabilities.add,
         capabilities_drop: capabilities.drop,
         resources: resources::limits(container),
+        qos: qos_class(&pod.spec),
+        handler: input.handler,
         oom_score_adj: resources::oom_score_adj(pod, container, input.node_memory),
         pid: if pod.spec.host_pid {
             PidNamespace::Node
@@ -283,6 +294,7 @@ mod tests {
             target: target.map(str::to_owned),
             seccomp: &profiles,
             termination_message: None,
+            handler: None,
         };
         container_config(&pod.spec.containers[0], input)
     }

@@ -75,6 +75,43 @@ pub fn pod_requests(spec: &PodSpec) -> ResourceList {
     main
 }
 
+/// What a pod may use as a whole: the weight of its requests, and its limits where every container has one.
+pub fn pod_limits(spec: &PodSpec) -> Resources {
+    let requests = pod_requests(spec);
+    let amount = |list: &ResourceList, name: &str| {
+        let units = |amount: &Quantity| if name == "cpu" { amount.milli_value() } else { amount.value() };
+        list.get(name).map(units).filter(|amount| *amount > 0)
+    };
+    let of_pod = spec.resources.as_ref().map(|resources| &resources.limits);
+    let limit = |name: &str| {
+        if let Some(limit) = of_pod.and_then(|limits| amount(limits, name)) {
+            return Some(limit);
+        }
+        let all = spec.init_containers.iter().chain(&spec.containers);
+        if !all.map(|container| amount(&container.resources.limits, name)).all(|limit| limit.is_some()) {
+            return None;
+        }
+        let (mut main, mut sidecars, mut initial) = (0_i64, 0_i64, 0_i64);
+        for container in &spec.init_containers {
+            let own = amount(&container.resources.limits, name).unwrap_or(0);
+            initial = initial.max(sidecars.saturating_add(own));
+            if container.is_sidecar() {
+                sidecars = sidecars.saturating_add(own);
+            }
+        }
+        for container in &spec.containers {
+            main = main.saturating_add(amount(&container.resources.limits, name).unwrap_or(0));
+        }
+        let overhead = amount(&spec.overhead, name).unwrap_or(0);
+        Some(main.saturating_add(sidecars).max(initial).saturating_add(overhead))
+    };
+    Resources {
+        cpu_shares: Some(cpu_shares(amount(&requests, "cpu").unwrap_or(0))),
+        cpu_quota: limit("cpu").map(cpu_quota),
+        memory: limit("memory"),
+    }
+}
+
 /// A limit without a request asks for as much.
 fn requests(container: &Container) -> ResourceList {
     let mut list = container.resources.limits.clone();
@@ -99,6 +136,38 @@ fn at_least(list: &mut ResourceList, other: &ResourceList) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_is_limited_where_all_of_its_containers_are() {
+        let spec = |init: &[&str], main: &[&str]| -> PodSpec {
+            let container = |limits: &&str| {
+                let limits: serde_json::Value = serde_json::from_str(limits).expect("limits");
+                serde_json::json!({"name": "c", "resources": {"limits": limits}})
+            };
+            let containers = |list: &[&str]| list.iter().map(container).collect::<Vec<_>>();
+            let spec =
+                serde_json::json!({"initContainers": containers(init), "containers": containers(main)});
+            serde_json::from_value(spec).expect("a spec")
+        };
+        let (small, big) = (r#"{"cpu":"500m","memory":"1Mi"}"#, r#"{"cpu":"2","memory":"1Mi"}"#);
+        let found = pod_limits(&spec(&[], &[small, small]));
+        assert_eq!(
+            found,
+            Resources { cpu_shares: Some(1024), cpu_quota: Some(100_000), memory: Some(2 << 20) }
+        );
+        let found = pod_limits(&spec(&[big], &[small]));
+        assert_eq!(
+            (found.cpu_quota, found.memory),
+            (Some(200_000), Some(1 << 20)),
+            "the first one needs more"
+        );
+        let found = pod_limits(&spec(&[], &[small, r#"{"memory":"1Mi"}"#]));
+        assert_eq!((found.cpu_quota, found.memory), (None, Some(2 << 20)));
+        let found = pod_limits(&spec(&["{}"], &[small]));
+        assert_eq!((found.cpu_shares, found.cpu_quota, found.memory), (Some(512), None, None));
+        let found = pod_limits(&spec(&[], &["{}"]));
+        assert_eq!(found.cpu_shares, Some(2));
+    }
 
     #[test]
     fn cpu_becomes_shares_and_quota() {

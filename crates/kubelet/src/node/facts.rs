@@ -5,8 +5,10 @@ use std::path::Path;
 use api::quantity::Quantity;
 use serde_json::{Value, json};
 
+use crate::container::resources::cpu_shares;
 use crate::pod::ResourceList;
 use crate::pressure::threshold::{EvictionConfig, Signal};
+use crate::runtime::Resources;
 
 /// What of the node is not for pods.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +87,20 @@ impl Facts {
             *amount = left.unwrap_or_else(|| Quantity::new(0));
         }
         list
+    }
+
+    /// What pods may use together before the kernel steps in: what is not reserved. What hard thresholds keep back is
+    /// looked after by eviction.
+    pub fn for_pods(&self) -> Resources {
+        let reserved =
+            |name: &str| self.limits.reserved.get(name).copied().unwrap_or_else(|| Quantity::new(0));
+        let milli = self.milli_cpu.saturating_sub(reserved("cpu").milli_value()).max(0);
+        let memory = self.memory.saturating_sub(reserved("memory").value());
+        Resources {
+            cpu_shares: Some(cpu_shares(milli)),
+            cpu_quota: None,
+            memory: Some(memory).filter(|bytes| *bytes > 0),
+        }
     }
 
     /// What there is.
@@ -166,6 +182,8 @@ mod tests {
         assert_eq!(allocatable["memory"].value(), (1 << 30) - (100 << 20));
         assert_eq!(allocatable["ephemeral-storage"].value(), 900);
         assert_eq!(allocatable["pods"].value(), 110);
+        let together = facts.for_pods();
+        assert_eq!((together.cpu_shares, together.memory), (Some(1792), Some(1 << 30)));
         facts.limits.pods_per_core = 10;
         assert_eq!(facts.allocatable()["pods"].value(), 20);
         facts.memory = 1 << 20;

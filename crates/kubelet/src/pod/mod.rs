@@ -55,13 +55,14 @@ pub type ResourceList = BTreeMap<String, Quantity>;
 pub type Port = IntOrString;
 
 /// How the kernel and eviction treat a pod (`status.qosClass`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum QosClass {
     /// Every container limits cpu and memory and requests as much.
     Guaranteed,
     /// Something is requested or limited.
     Burstable,
     /// Nothing is.
+    #[default]
     BestEffort,
 }
 

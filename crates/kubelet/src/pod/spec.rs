@@ -80,6 +80,7 @@ projection! {
         dns_policy: DnsPolicy,
         dns_config: Option<DnsConfig>,
         service_account_name: String,
+        runtime_class_name: Option<String>,
         node_name: String,
         host_network: bool,
         host_users: Option<bool>,

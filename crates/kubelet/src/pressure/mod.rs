@@ -167,8 +167,7 @@ impl Guard {
         let usage = self.runtime.usage(disk).await?;
         let mut sizes = Vec::new();
         for pod in pods {
-            let folder =
-                self.root.join("pods").join(&pod.metadata.uid).join("volumes/kubernetes.io~empty-dir");
+            let folder = crate::volumes::PodFolder::new(&self.root, &pod.metadata.uid).empty_dirs();
             let memory_only: Vec<String> = pod
                 .spec
                 .volumes
@@ -233,7 +232,7 @@ impl Guard {
 }
 
 /// The sizes of the folders in a folder, but for some. Blocking.
-fn folder_sizes(folder: &Path, except: &[String]) -> Vec<(String, i64)> {
+pub(crate) fn folder_sizes(folder: &Path, except: &[String]) -> Vec<(String, i64)> {
     let mut sizes = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

@@ -18,12 +18,16 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 
+use crate::pod::QosClass;
+
 pub mod cgroup;
 pub mod docker;
+pub mod groups;
 pub mod image;
 pub mod keyring;
 mod streams;
 
+pub use groups::{NodeResources, PodResources};
 pub use image::{Credentials, Image};
 pub use streams::{Control, Duplex, Input, Output, Outputs, Port, Process, StreamOptions, TerminalSize};
 
@@ -223,6 +227,10 @@ pub struct SandboxConfig {
     pub port_mappings: Vec<PortMapping>,
     /// Kernel settings of its namespaces.
     pub sysctls: BTreeMap<String, String>,
+    /// How the kernel is to treat it.
+    pub qos: QosClass,
+    /// The program that makes its containers, where that is another than usual.
+    pub handler: Option<String>,
     /// Seconds between SIGTERM and SIGKILL, written down for later.
     pub grace_seconds: i64,
 }
@@ -323,6 +331,10 @@ pub struct ContainerConfig {
     pub capabilities_drop: Vec<String>,
     /// Of cpu and memory.
     pub resources: Resources,
+    /// How the kernel is to treat its pod.
+    pub qos: QosClass,
+    /// The program that makes it, where that is another than usual.
+    pub handler: Option<String>,
     /// Who goes first when the node has no memory left.
     pub oom_score_adj: i64,
     /// Which processes it sees.
@@ -430,12 +442,43 @@ pub struct ContainerUsage {
     pub pod_uid: String,
     /// The name in the spec.
     pub name: String,
+    /// The image's name.
+    pub image: String,
     /// When it was started.
     pub started_at: Option<Timestamp>,
     /// Of cpu and memory, and how many processes there are.
     pub cgroup: cgroup::Usage,
+    /// What it was given.
+    pub resources: Resources,
     /// Bytes on the disk that are its own: what it wrote, and its log; where that was asked for.
     pub disk: Option<u64>,
+    /// Bytes of its log.
+    pub log: u64,
+    /// The network interfaces of its pod; none where that is on the node's network.
+    pub interfaces: Vec<InterfaceUsage>,
+}
+
+/// What has gone through a network interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InterfaceUsage {
+    /// As `eth0`.
+    pub name: String,
+    /// Bytes, packets, errors and dropped packets that came.
+    pub received: [u64; 4],
+    /// The same of what went.
+    pub sent: [u64; 4],
+}
+
+/// The interfaces in a text of the kernel's, as `/proc/net/dev`; the loopback interface tells nobody anything.
+pub fn interfaces(text: &str) -> Vec<InterfaceUsage> {
+    let interface = |line: &str| {
+        let (name, rest) = line.split_once(':')?;
+        let numbers: Vec<u64> = rest.split_whitespace().map_while(|number| number.parse().ok()).collect();
+        let four = |from: usize| numbers.get(from..from + 4)?.try_into().ok();
+        let (name, received, sent) = (name.trim().to_owned(), four(0)?, four(8)?);
+        (name != "lo").then_some(InterfaceUsage { name, received, sent })
+    };
+    text.lines().filter_map(interface).collect()
 }
 
 /// A container runtime of one node.
@@ -463,6 +506,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// Gives a running container other resources.
     fn update_container<'a>(&'a self, _id: &'a str, _resources: Resources) -> Answer<'a, ()> {
         Box::pin(async { Err(RuntimeError::Failed("this runtime resizes nothing".to_owned())) })
+    }
+    /// Gives a pod what its containers may use together; it may not have begun yet.
+    fn set_pod_resources<'a>(&'a self, _uid: &'a str, _given: PodResources) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Takes away what is left of a pod beside its containers and sandboxes.
+    fn forget_pod<'a>(&'a self, _uid: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+    /// Gives the pods of the node what they may use together.
+    fn set_node_resources(&self, _given: NodeResources) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
     /// Sends a signal.
     fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()>;
@@ -520,4 +575,17 @@ pub trait Runtime: Send + Sync + 'static {
     }
     /// Gives back addresses that nothing uses any more; says how many.
     fn collect_garbage(&self) -> Answer<'_, usize>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_are_read_but_for_the_loopback() {
+        let text = "Inter-|   Receive\n face |bytes packets errs\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  \
+                    eth0: 10 2 0 1 0 0 0 0 20 3 4 5 0 0 0 0\n";
+        let eth0 = InterfaceUsage { name: "eth0".to_owned(), received: [10, 2, 0, 1], sent: [20, 3, 4, 5] };
+        assert_eq!(interfaces(text), [eth0]);
+    }
 }

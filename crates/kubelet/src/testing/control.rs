@@ -40,6 +40,8 @@ struct State {
     /// Claims and their volumes, by the name of the claim.
     storage: BTreeMap<String, (PersistentVolumeClaim, Option<PersistentVolume>)>,
     secrets: BTreeMap<String, Values>,
+    /// The handlers of RuntimeClasses.
+    runtime_classes: BTreeMap<String, String>,
     /// The requests for tokens so far.
     tokens: Vec<Value>,
     clock: Option<TokioClock>,
@@ -114,6 +116,11 @@ impl FakeControlPlane {
     pub fn put_secret(&self, name: &str, values: &[(&str, &str)]) {
         let values = values.iter().map(|(key, text)| ((*key).to_owned(), text.as_bytes().to_vec()));
         self.shared.state.lock().secrets.insert(name.to_owned(), values.collect());
+    }
+
+    /// Creates a RuntimeClass.
+    pub fn put_runtime_class(&self, name: &str, handler: &str) {
+        self.shared.state.lock().runtime_classes.insert(name.to_owned(), handler.to_owned());
     }
 
     /// Creates or changes a claim, of every namespace, with the volume that it is bound to.
@@ -236,6 +243,11 @@ impl ControlPlane for FakeControlPlane {
     fn secret<'a>(&'a self, _: &'a str, name: &'a str) -> Reply<'a, Option<Values>> {
         let values = self.shared.state.lock().secrets.get(name).cloned();
         Box::pin(async { Ok(values) })
+    }
+
+    fn runtime_class<'a>(&'a self, name: &'a str) -> Reply<'a, Option<String>> {
+        let handler = self.shared.state.lock().runtime_classes.get(name).cloned();
+        Box::pin(async { Ok(handler) })
     }
 
     fn services(&self, _: &str) -> Vec<Service> {

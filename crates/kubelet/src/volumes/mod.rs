@@ -31,6 +31,8 @@ use claim::PersistentVolume;
 use payload::{File, Owner, Payload};
 pub use token::{Token, TokenCache, TokenKey, Tokens, service_account};
 
+/// The plugin of emptyDirs, in paths.
+const EMPTY_DIR: &str = "kubernetes.io~empty-dir";
 /// The mode of files where the source names none.
 const DEFAULT_MODE: u32 = 0o644;
 /// The mode of a token whose reader is known.
@@ -100,6 +102,11 @@ impl PodFolder {
     /// Where a part of a volume stands for a mount of a container.
     fn sub_path(&self, volume: &str, container: &str, index: usize) -> PathBuf {
         self.0.join("volume-subpaths").join(volume).join(container).join(index.to_string())
+    }
+
+    /// Where its emptyDirs are.
+    pub fn empty_dirs(&self) -> PathBuf {
+        self.0.join("volumes").join(EMPTY_DIR)
     }
 
     fn volume(&self, plugin: &str, name: &str) -> PathBuf {
@@ -179,7 +186,7 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
     let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
     let owner = owner(input.pod);
     if let Some(source) = &volume.empty_dir {
-        let path = folder.volume("kubernetes.io~empty-dir", &volume.name);
+        let path = folder.volume(EMPTY_DIR, &volume.name);
         return empty_dir(&path, source, owner.group).map(|()| Place { path, read_only: false });
     }
     if let Some(source) = &volume.host_path {

@@ -13,9 +13,13 @@ use super::{PodState, Shared, SyncError};
 use crate::actions::{PodActions, Problem, StartContainer};
 use crate::container::config::{ContainerInput, kernel_hostname};
 use crate::container::env::{EnvInput, Variables, environment};
+use crate::container::resources::{cpu_shares, pod_limits, pod_requests};
 use crate::container::{References, container_config, sandbox_config};
-use crate::pod::{Container, Pod};
-use crate::runtime::{ContainerState, Image, Mount, RuntimeError, RuntimePod, SandboxRecord, SandboxState};
+use crate::pod::{Container, Pod, QosClass, qos_class};
+use crate::runtime::{
+    ContainerState, Image, Mount, NodeResources, PodResources, RuntimeError, RuntimePod, SandboxConfig,
+    SandboxRecord, SandboxState,
+};
 use crate::status::{ResizeCondition, reasons};
 use crate::volumes::{self, Paths};
 
@@ -45,6 +49,9 @@ impl Shared {
         }
         self.resize(state, pod, actions).await?;
         let held = &self.dependencies.runtime;
+        if actions.create_sandbox.is_some() || !actions.resize.is_empty() || !actions.start.is_empty() {
+            held.set_pod_resources(&pod.metadata.uid, pod_resources(pod)).await?;
+        }
         for id in &actions.remove_containers {
             held.remove_container(id).await?;
         }
@@ -69,7 +76,13 @@ impl Shared {
                 Some(true) | None => name,
             };
             let made = match name {
-                Ok(name) => held.run_sandbox(&sandbox_config(pod, attempt, name)).await,
+                Ok(name) => match self.handler(pod).await {
+                    Ok(handler) => {
+                        let config = SandboxConfig { handler, ..sandbox_config(pod, attempt, name) };
+                        held.run_sandbox(&config).await
+                    }
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             match made {
@@ -91,6 +104,31 @@ impl Shared {
             }
         }
         Ok(())
+    }
+
+    /// What the runtime calls the class that the pod names.
+    async fn handler(&self, pod: &Pod) -> Result<Option<String>, RuntimeError> {
+        let Some(name) = pod.spec.runtime_class_name.as_deref().filter(|name| !name.is_empty()) else {
+            return Ok(None);
+        };
+        match self.dependencies.control.runtime_class(name).await {
+            Ok(Some(handler)) => Ok(Some(handler)),
+            Ok(None) => Err(RuntimeError::Failed(format!("runtimeclass.node.k8s.io \"{name}\" not found"))),
+            Err(error) => Err(RuntimeError::Failed(error.to_status().message)),
+        }
+    }
+
+    /// Gives all pods of the node what they may use together; Burstable ones weigh as much as they ask for.
+    pub(super) async fn set_node_resources(&self) -> Result<(), RuntimeError> {
+        let pods = self.dependencies.pods.list();
+        let burstable =
+            pods.iter().filter(|pod| !pod.is_terminal() && qos_class(&pod.spec) == QosClass::Burstable);
+        let milli: i64 = burstable
+            .filter_map(|pod| pod_requests(&pod.spec).get("cpu").map(api::quantity::Quantity::milli_value))
+            .fold(0, i64::saturating_add);
+        let all = self.config.node_resources;
+        let given = NodeResources { all, burstable_shares: cpu_shares(milli) };
+        self.dependencies.runtime.set_node_resources(given).await
     }
 
     /// Tells the kernel of what containers are given now.
@@ -268,9 +306,17 @@ impl Shared {
             target: ground.running.get(&container.target_container_name).cloned(),
             seccomp: &seccomp,
             termination_message: Some(message),
+            handler: match self.handler(pod).await {
+                Ok(handler) => handler,
+                Err(error) => return Ok(Err(error.to_string())),
+            },
         };
         Ok(container_config(container, input).map_err(|error| error.to_string()))
     }
+}
+
+fn pod_resources(pod: &Pod) -> PodResources {
+    PodResources { qos: qos_class(&pod.spec), resources: pod_limits(&pod.spec), pids: None }
 }
 
 fn bind(host_path: PathBuf, target: &str) -> Mount {

@@ -27,7 +27,7 @@ use crate::pods::Pods;
 use crate::pressure::images::Ledger;
 use crate::probe::{Kind, Listener, Prober, Watched};
 use crate::runtime::image::RegistryConfig;
-use crate::runtime::{Runtime, RuntimeError, RuntimePod};
+use crate::runtime::{Resources, Runtime, RuntimeError, RuntimePod};
 use crate::status::ResizeCondition;
 use crate::volumes::{PodFolder, VolumeError, tear_down};
 
@@ -88,6 +88,8 @@ pub struct WorkerConfig {
     pub node: NodeFacts,
     /// Bytes of memory of the node.
     pub node_memory: i64,
+    /// What its pods may use together.
+    pub node_resources: Resources,
     /// The name servers of the cluster.
     pub cluster_dns: Vec<String>,
     /// As `cluster.local`.
@@ -228,6 +230,9 @@ impl Workers {
             queue.add(entry.file_name().to_string_lossy().into_owned());
         }
         self.shared.collect_volumes().await;
+        if let Err(error) = self.shared.set_node_resources().await {
+            tracing::warn!(%error, "cannot keep pods to what they may use together");
+        }
         if let Err(error) = dependencies.runtime.repair_network().await {
             tracing::warn!(%error, "cannot repair the node's network");
         }
@@ -316,8 +321,10 @@ impl Shared {
         Ok(true)
     }
 
-    /// Takes the pod's folders away, volumes and all.
+    /// Takes the pod's folders away, volumes and all. The folder itself goes last: it is what a kubelet that was killed
+    /// finds the rest by.
     async fn tear_down(&self, uid: &str) -> Result<(), SyncError> {
+        self.dependencies.runtime.forget_pod(uid).await?;
         let folder = self.folder(uid);
         let path = folder.path().to_owned();
         let torn = tokio::task::spawn_blocking(move || tear_down(&folder)).await;

@@ -100,6 +100,7 @@ impl World {
                     .expect("amounts"),
             },
             node_memory: 1 << 30,
+            node_resources: Resources::default(),
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             parallel_pulls: Some(1),

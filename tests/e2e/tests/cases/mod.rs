@@ -14,6 +14,7 @@ mod pods;
 mod rollout;
 mod services;
 mod streams;
+mod usage;
 mod volumes;
 
 /// Those that may run beside each other.
@@ -53,6 +54,11 @@ pub fn all() -> Vec<Case> {
         case!(volumes::a_stateful_set_finds_its_data_again),
         case!(volumes::a_debug_container_joins_a_pod),
         case!(bad_input::nothing_is_stored_and_the_reason_is_told),
+        case!(usage::kubectl_top_shows_what_nodes_and_containers_use),
+        case!(usage::pods_have_groups_by_their_class_and_leave_none),
+        case!(usage::who_takes_too_much_memory_or_disk_is_ended_and_told_why),
+        case!(usage::a_running_container_is_given_more),
+        case!(usage::images_are_pulled_with_the_accounts_of_the_pod),
     ]
 }
 

@@ -24,6 +24,9 @@ impl DockerRuntime {
             config.name, config.pod_name, config.pod_namespace, config.pod_uid, config.restart_count
         );
         let mut body = body(&self.config, sandbox_id, config);
+        if let (Some(groups), Some(host)) = (self.groups().await?, body.host_config.as_mut()) {
+            host.cgroup_parent = Some(groups.parent_of_containers(config.qos, &config.pod_uid));
+        }
         self.raise_oom_score(&mut body);
         match self.create(&docker, &name, body).await {
             Err(error @ RuntimeError::NotFound(_)) => {
@@ -94,6 +97,7 @@ fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> Co
         // As much as memory: no swap.
         memory_swap: config.resources.memory,
         oom_score_adj: Some(config.oom_score_adj),
+        runtime: config.handler.clone(),
         log_config: Some(log_config(&docker.logs)),
         ..HostConfig::default()
     };

@@ -20,12 +20,12 @@ use parking_lot::Mutex;
 
 use super::image::RegistryConfig;
 use super::{
-    Answer, ContainerConfig, ContainerUsage, ExecOutput, Image, ImagePull, LogOptions, NodeImage, Port,
-    Process, Resources, Runtime, RuntimeError, RuntimeEvent, RuntimePod, RuntimeVersion, SandboxConfig,
-    SandboxRecord, Signal, StreamOptions,
+    Answer, ContainerConfig, ContainerUsage, ExecOutput, Image, ImagePull, LogOptions, NodeImage,
+    NodeResources, PodResources, Port, Process, Resources, Runtime, RuntimeError, RuntimeEvent, RuntimePod,
+    RuntimeVersion, SandboxConfig, SandboxRecord, Signal, StreamOptions, groups,
 };
 use crate::cni::{self, Network};
-use crate::config::LogLimits;
+use crate::config::{GroupSettings, LogLimits};
 
 mod container;
 mod exec;
@@ -36,6 +36,7 @@ pub mod pause;
 mod port;
 mod sandbox;
 mod streams;
+mod tree;
 mod usage;
 
 /// No answer of the engine takes longer; pulls and streams only begin within it.
@@ -52,6 +53,8 @@ pub struct DockerConfig {
     pub registry: RegistryConfig,
     /// How much of each log is kept.
     pub logs: LogLimits,
+    /// How the control groups of pods are arranged.
+    pub groups: GroupSettings,
 }
 
 /// Docker Engine.
@@ -66,6 +69,8 @@ pub struct DockerRuntime {
     ended: Mutex<HashMap<String, Arc<ContainerInspectResponse>>>,
     /// The sandbox image is known to be there.
     pause_ready: tokio::sync::Mutex<bool>,
+    /// Once the engine has said which driver it has.
+    groups: tokio::sync::Mutex<Option<Option<groups::Groups>>>,
 }
 
 impl DockerRuntime {
@@ -78,6 +83,7 @@ impl DockerRuntime {
             connection: tokio::sync::Mutex::new(None),
             ended: Mutex::default(),
             pause_ready: tokio::sync::Mutex::new(false),
+            groups: tokio::sync::Mutex::default(),
         }
     }
 
@@ -276,6 +282,18 @@ impl Runtime for DockerRuntime {
 
     fn update_container<'a>(&'a self, id: &'a str, resources: Resources) -> Answer<'a, ()> {
         Box::pin(self.give(id, resources))
+    }
+
+    fn set_pod_resources<'a>(&'a self, uid: &'a str, given: PodResources) -> Answer<'a, ()> {
+        Box::pin(self.set_group(uid, given))
+    }
+
+    fn forget_pod<'a>(&'a self, uid: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.remove_group(uid))
+    }
+
+    fn set_node_resources(&self, given: NodeResources) -> Answer<'_, ()> {
+        Box::pin(self.set_tree(given))
     }
 
     fn signal_container<'a>(&'a self, id: &'a str, signal: Signal) -> Answer<'a, ()> {

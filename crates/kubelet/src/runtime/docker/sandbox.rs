@@ -30,6 +30,9 @@ impl DockerRuntime {
         let _adding = self.network.adding().await;
         let name = format!("k8s_POD_{}_{}_{}_{}", config.name, config.namespace, config.uid, config.attempt);
         let mut body = sandbox_body(&self.config.node, &image, config);
+        if let (Some(groups), Some(host)) = (self.groups().await?, body.host_config.as_mut()) {
+            host.cgroup_parent = Some(groups.parent_of_sandbox(config.qos));
+        }
         self.raise_oom_score(&mut body);
         let id = self.create(&docker, &name, body).await?;
         match self.start_sandbox(&docker, &id, config).await {
@@ -174,6 +177,7 @@ fn sandbox_body(node: &str, image: &str, config: &SandboxConfig) -> ContainerCre
         sysctls: (!config.sysctls.is_empty()).then(|| config.sysctls.clone().into_iter().collect()),
         oom_score_adj: Some(SANDBOX_OOM_SCORE_ADJ),
         cpu_shares: Some(SANDBOX_CPU_SHARES),
+        runtime: config.handler.clone(),
         security_opt: Some(vec!["seccomp=unconfined".to_owned()]),
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         readonly_rootfs: Some(true),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bollard::query_parameters::ListContainersOptionsBuilder;
 
 use super::{DockerRuntime, failed, labels};
-use crate::runtime::{ContainerUsage, RuntimeError, cgroup};
+use crate::runtime::{ContainerUsage, InterfaceUsage, RuntimeError, cgroup, interfaces};
 
 impl DockerRuntime {
     pub(super) async fn usage_of_containers(&self, disk: bool) -> Result<Vec<ContainerUsage>, RuntimeError> {
@@ -26,19 +26,34 @@ impl DockerRuntime {
             let log = inspect.log_path.clone().unwrap_or_default();
             let kernel = tokio::task::spawn_blocking(move || {
                 let log = std::fs::metadata(log).map_or(0, |file| file.len());
-                (cgroup::usage_of(pid), log)
+                (cgroup::usage_of(pid), log, interfaces_of(pid))
             });
-            let Ok((Some(cgroup), log)) = kernel.await else { continue };
+            let Ok((Some(cgroup), log, interfaces)) = kernel.await else { continue };
             let written = summary.size_rw.and_then(|bytes| u64::try_from(bytes).ok());
+            let record = labels::container_record(&inspect);
             usages.push(ContainerUsage {
-                id: inspect.id.clone().unwrap_or_default(),
+                id: record.id,
                 pod_uid: labels::get(&inspect, labels::POD_UID).to_owned(),
-                name: labels::get(&inspect, labels::CONTAINER_NAME).to_owned(),
-                started_at: labels::container_record(&inspect).started_at,
+                name: record.name,
+                image: record.image,
+                started_at: record.started_at,
                 cgroup,
+                resources: record.resources.unwrap_or_default(),
                 disk: disk.then(|| written.unwrap_or(0) + log),
+                log,
+                interfaces,
             });
         }
         Ok(usages)
     }
+}
+
+/// The interfaces that a process sees, where they are not the node's.
+fn interfaces_of(pid: i64) -> Vec<InterfaceUsage> {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    let own = namespace(&pid.to_string());
+    if own.is_none() || own == namespace("self") {
+        return Vec::new();
+    }
+    interfaces(&std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default())
 }
