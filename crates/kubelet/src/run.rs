@@ -160,6 +160,7 @@ pub async fn run_on(runtime: Arc<dyn Runtime>, config: Config, context: Context)
         cluster_dns: config.cluster_dns.clone(),
         cluster_domain: config.cluster_domain.clone(),
         parallel_pulls: config.settings.parallel_pulls,
+        secrets_in_memory: true,
         allowed_unsafe_sysctls: config.settings.allowed_unsafe_sysctls.clone(),
     };
     let synced = context.health.register("pods-synced");

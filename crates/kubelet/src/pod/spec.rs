@@ -284,6 +284,7 @@ projection! {
         persistent_volume_claim: Option<ClaimSource>,
         ephemeral: Option<EphemeralSource>,
         nfs: Option<NfsSource>,
+        image: Option<ImageSource>,
         #[serde(flatten)]
         other: BTreeMap<String, Value>,
     }
@@ -291,6 +292,8 @@ projection! {
     ClaimSource { claim_name: String, read_only: bool, }
     /// `v1.EphemeralVolumeSource`: its claim is made by a controller.
     EphemeralSource {}
+    /// `v1.ImageVolumeSource`.
+    ImageSource { reference: String, pull_policy: Option<PullPolicy>, }
     /// `v1.NFSVolumeSource`.
     NfsSource { server: String, path: String, read_only: bool, }
     /// `v1.HostPathVolumeSource`.
@@ -347,12 +350,15 @@ impl Container {
 
     /// The pull policy, with the default that the tag of the image decides.
     pub fn pull_policy(&self) -> PullPolicy {
-        self.image_pull_policy.unwrap_or_else(|| {
-            let last = self.image.rsplit('/').next().unwrap_or_default();
-            let tagged = last.contains('@') || last.split_once(':').is_some_and(|(_, tag)| tag != "latest");
-            if tagged { PullPolicy::IfNotPresent } else { PullPolicy::Always }
-        })
+        self.image_pull_policy.unwrap_or_else(|| default_pull_policy(&self.image))
     }
+}
+
+/// The pull policy of an image of which nobody says one.
+pub fn default_pull_policy(image: &str) -> PullPolicy {
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let tagged = last.contains('@') || last.split_once(':').is_some_and(|(_, tag)| tag != "latest");
+    if tagged { PullPolicy::IfNotPresent } else { PullPolicy::Always }
 }
 
 impl Probe {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -235,6 +235,18 @@ pub struct SandboxConfig {
     pub grace_seconds: i64,
 }
 
+/// What is mounted below a mount that refuses writing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Below {
+    /// May be written to where it can.
+    #[default]
+    AsItIs,
+    /// Refuses writing too, where the runtime knows how.
+    ReadOnlyIfPossible,
+    /// Refuses writing too.
+    ReadOnly,
+}
+
 /// Something of the node that is seen inside a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
@@ -244,6 +256,8 @@ pub struct Mount {
     pub container_path: String,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// What then is below it.
+    pub below: Below,
     /// `rprivate`, `rslave` or `rshared`.
     pub propagation: &'static str,
 }
@@ -540,6 +554,10 @@ pub trait Runtime: Send + Sync + 'static {
     /// What the running containers of this node use. What they use of the disk is slow to find: only with `disk`.
     fn usage(&self, _disk: bool) -> Answer<'_, Vec<ContainerUsage>> {
         Box::pin(async { Ok(Vec::new()) })
+    }
+    /// Unpacks the files of an image, which is on the node, into an empty folder.
+    fn unpack_image<'a>(&'a self, _name: &'a str, _folder: &'a Path) -> Answer<'a, ()> {
+        Box::pin(async { Err(RuntimeError::Failed("this runtime has no files of images".to_owned())) })
     }
     /// Brings an image to the node.
     fn pull_image<'a>(&'a self, pull: &'a ImagePull) -> Answer<'a, Image>;

@@ -18,7 +18,7 @@ use crate::pod::{
     ConfigMapSource, Container, DownwardApiSource, EmptyDirSource, HostPathSource, KeyToPath, Pod,
     ProjectedSource, SecretSource, ServiceAccountTokenProjection, Volume,
 };
-use crate::runtime::Mount;
+use crate::runtime::{Below, Mount};
 
 pub mod claim;
 mod nfs;
@@ -60,9 +60,6 @@ pub enum VolumeError {
     /// A mount leads out of its volume.
     #[error("subPath \"{0}\" must stay within its volume")]
     SubPath(String),
-    /// A mount that nothing below may be written through, which the runtime does not know.
-    #[error("volume \"{0}\" requested recursive read-only mode, but it is not supported by the runtime")]
-    RecursiveReadOnly(String),
     /// The node failed.
     #[error("cannot prepare {path}")]
     Io {
@@ -102,6 +99,11 @@ impl PodFolder {
     /// Where a part of a volume stands for a mount of a container.
     fn sub_path(&self, volume: &str, container: &str, index: usize) -> PathBuf {
         self.0.join("volume-subpaths").join(volume).join(container).join(index.to_string())
+    }
+
+    /// Where an image is unpacked that is a volume.
+    pub fn image(&self, name: &str) -> PathBuf {
+        self.volume("kubernetes.io~image", name)
     }
 
     /// Where its emptyDirs are.
@@ -145,6 +147,8 @@ pub struct VolumeInput<'a> {
     pub persistent: &'a BTreeMap<String, PersistentVolume>,
     /// The kubelet's root.
     pub root: &'a Path,
+    /// Whether what is secret is kept in memory, and never on the disk.
+    pub in_memory: bool,
 }
 
 /// A volume that stands.
@@ -200,6 +204,10 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
         nfs::mount(source, &[], &path).map_err(failed)?;
         return Ok(Place { path, read_only: source.read_only });
     }
+    if volume.image.is_some() {
+        // Unpacked before: see the workers.
+        return Ok(Place { path: folder.image(&volume.name), read_only: true });
+    }
     let (plugin, payload) = if let Some(source) = &volume.config_map {
         ("kubernetes.io~configmap", config_map(input, source, source.default_mode))
     } else if let Some(source) = &volume.secret {
@@ -213,11 +221,22 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
         return Err(failed(format!("volumes of {kind} are not served")));
     };
     let path = folder.volume(plugin, &volume.name);
-    payload
-        .map_err(failed)?
-        .write(&path, owner)
+    let payload = payload.map_err(failed)?;
+    let written = if input.in_memory && volume.config_map.is_none() { in_memory(&path) } else { Ok(()) };
+    written
+        .and_then(|()| payload.write(&path, owner))
         .map_err(|source| VolumeError::Io { path: path.clone(), source })?;
     Ok(Place { path, read_only: true })
+}
+
+/// Mounts a file system in memory at the place of a volume, unless it is there. A volume on the disk that is in use
+/// stays what it is: its readers would not see another one.
+fn in_memory(path: &Path) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    if is_mount_point(path) || fs::read_dir(path)?.next().is_some() {
+        return Ok(());
+    }
+    mount(Some("tmpfs"), path, Some("tmpfs"), MsFlags::empty(), None::<&str>).map_err(io::Error::from)
 }
 
 /// Whom the files of a pod's volumes belong to: the group that the pod names, and the user that all of its containers
@@ -403,9 +422,6 @@ pub fn mounts(
         let Place { path: volume, read_only } = paths.get(&mount.name).ok_or_else(|| {
             VolumeError::Unknown { container: container.name.clone(), volume: mount.name.clone() }
         })?;
-        if mount.recursive_read_only.as_deref() == Some("Enabled") {
-            return Err(VolumeError::RecursiveReadOnly(mount.name.clone()));
-        }
         let sub_path = if mount.sub_path_expr.is_empty() {
             mount.sub_path.clone()
         } else {
@@ -419,6 +435,11 @@ pub fn mounts(
             },
             container_path: mount.mount_path.clone(),
             read_only: mount.read_only || *read_only,
+            below: match mount.recursive_read_only.as_deref() {
+                Some("Enabled") => Below::ReadOnly,
+                Some("IfPossible") => Below::ReadOnlyIfPossible,
+                Some(_) | None => Below::AsItIs,
+            },
             propagation: match mount.mount_propagation.as_deref() {
                 Some("Bidirectional") => "rshared",
                 Some("HostToContainer") => "rslave",

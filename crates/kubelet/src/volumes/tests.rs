@@ -29,6 +29,7 @@ fn set(root: &Path, pod: &Pod, references: &References) -> Result<Paths, String>
         tokens: &tokens,
         persistent: &BTreeMap::new(),
         root,
+        in_memory: false,
     };
     set_up(&PodFolder::new(root, "u1"), input).map_err(|error| error.to_string())
 }

@@ -17,8 +17,8 @@ use crate::container::resources::{cpu_shares, pod_limits, pod_requests};
 use crate::container::{References, container_config, sandbox_config};
 use crate::pod::{Container, Pod, QosClass, qos_class};
 use crate::runtime::{
-    ContainerState, Image, Mount, NodeResources, PodResources, RuntimeError, RuntimePod, SandboxConfig,
-    SandboxRecord, SandboxState,
+    Below, ContainerState, Image, Mount, NodeResources, PodResources, RuntimeError, RuntimePod,
+    SandboxConfig, SandboxRecord, SandboxState,
 };
 use crate::status::{ResizeCondition, reasons};
 use crate::volumes::{self, Paths};
@@ -320,7 +320,13 @@ fn pod_resources(pod: &Pod) -> PodResources {
 }
 
 fn bind(host_path: PathBuf, target: &str) -> Mount {
-    Mount { host_path, container_path: target.to_owned(), read_only: false, propagation: "rprivate" }
+    Mount {
+        host_path,
+        container_path: target.to_owned(),
+        read_only: false,
+        below: Below::AsItIs,
+        propagation: "rprivate",
+    }
 }
 
 async fn write_empty(path: &std::path::Path) -> std::io::Result<()> {

@@ -115,7 +115,7 @@ impl Shared {
     }
 
     /// Pulls when it is this image's turn, with the accounts of the pod and then those of the node.
-    async fn pull_in_turn(
+    pub(super) async fn pull_in_turn(
         &self,
         pod: &Pod,
         reference: &Reference,

@@ -96,6 +96,8 @@ pub struct WorkerConfig {
     pub cluster_domain: String,
     /// How many images are pulled at a time; `None` for any number.
     pub parallel_pulls: Option<usize>,
+    /// Whether Secrets, tokens and the like are shown from memory and never from the disk.
+    pub secrets_in_memory: bool,
     /// Sysctls that pods may set beside the safe ones.
     pub allowed_unsafe_sysctls: Vec<String>,
 }

@@ -104,6 +104,8 @@ impl World {
             cluster_dns: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             parallel_pulls: Some(1),
+            // A mount would outlive the test.
+            secrets_in_memory: false,
             allowed_unsafe_sysctls: Vec::new(),
         };
         let dependencies = Dependencies {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use tracing::{debug, info, warn};
 
 use super::{PodState, Shared, SyncError};
 use crate::container::References;
-use crate::pod::Pod;
+use crate::pod::{Pod, PullPolicy, default_pull_policy};
+use crate::runtime::image::Reference;
 use crate::runtime::{RuntimePod, SandboxState};
 use crate::volumes::claim::{self, PersistentVolume};
 use crate::volumes::{self, Paths, TokenCache, Tokens, VolumeError, VolumeInput};
@@ -44,6 +46,7 @@ impl Shared {
         let made = async {
             let tokens = self.tokens(state, pod).await?;
             let persistent = self.persistent_volumes(pod).await?;
+            self.unpack_images(pod).await?;
             self.write_volumes(pod, ips, references, (tokens, persistent)).await
         };
         match made.await {
@@ -128,6 +131,49 @@ impl Shared {
         Ok(cache.texts())
     }
 
+    /// Unpacks the images that are volumes, once for each pod: what a container sees does not change under it.
+    async fn unpack_images(&self, pod: &Pod) -> Result<(), SyncError> {
+        let runtime = &self.dependencies.runtime;
+        for volume in &pod.spec.volumes {
+            let Some(source) = &volume.image else { continue };
+            let path = self.folder(&pod.metadata.uid).image(&volume.name);
+            if path.exists() {
+                continue;
+            }
+            let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
+            let reference = Reference::parse(&source.reference, &self.config.registry)
+                .map_err(|error| failed(format!("invalid image \"{}\": {error}", source.reference)))?;
+            let name = reference.familiar();
+            let known = runtime.image(&name).await?;
+            let policy = source.pull_policy.unwrap_or_else(|| default_pull_policy(&source.reference));
+            match (policy, known) {
+                (PullPolicy::Never | PullPolicy::IfNotPresent, Some(_)) => {}
+                (PullPolicy::Never, None) => {
+                    let why = "is not present with pull policy of Never";
+                    return Err(failed(format!("container image \"{}\" {why}", source.reference)).into());
+                }
+                (PullPolicy::Always, _) | (PullPolicy::IfNotPresent, None) => {
+                    self.pull_in_turn(pod, &reference).await.map_err(|error| {
+                        failed(format!("failed to pull image \"{}\": {error}", source.reference))
+                    })?;
+                }
+            }
+            // Half of an image is none: the folder has its name only when it is whole.
+            let partial = path.with_extension("partial");
+            let io = |path: &Path| {
+                let path = path.to_owned();
+                move |source| SyncError::Io { path, source }
+            };
+            if partial.exists() {
+                tokio::fs::remove_dir_all(&partial).await.map_err(io(&partial))?;
+            }
+            tokio::fs::create_dir_all(&partial).await.map_err(io(&partial))?;
+            runtime.unpack_image(&name, &partial).await.map_err(|error| failed(error.to_string()))?;
+            tokio::fs::rename(&partial, &path).await.map_err(io(&path))?;
+        }
+        Ok(())
+    }
+
     /// What the claims of a pod's volumes are bound to, by the name of the volume in the pod.
     async fn persistent_volumes(&self, pod: &Pod) -> Result<Persistent, SyncError> {
         let (control, namespace) = (&self.dependencies.control, &pod.metadata.namespace);
@@ -189,7 +235,7 @@ impl Shared {
         (tokens, persistent): (Tokens, Persistent),
     ) -> Result<(References, Paths), SyncError> {
         let folder = self.folder(&pod.metadata.uid);
-        let root = self.config.root.clone();
+        let (root, in_memory) = (self.config.root.clone(), self.config.secrets_in_memory);
         let (pod, node, ips) = (Arc::clone(pod), self.config.node.clone(), ips.to_vec());
         let written = tokio::task::spawn_blocking(move || {
             let input = VolumeInput {
@@ -200,6 +246,7 @@ impl Shared {
                 tokens: &tokens,
                 persistent: &persistent,
                 root: &root,
+                in_memory,
             };
             volumes::set_up(&folder, input).map(|paths| (references, paths))
         });

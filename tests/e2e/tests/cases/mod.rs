@@ -10,6 +10,7 @@ mod faults;
 mod history;
 mod identity;
 mod kubectl;
+mod node;
 mod pods;
 mod rollout;
 mod services;
@@ -59,6 +60,12 @@ pub fn all() -> Vec<Case> {
         case!(usage::who_takes_too_much_memory_or_disk_is_ended_and_told_why),
         case!(usage::a_running_container_is_given_more),
         case!(usage::images_are_pulled_with_the_accounts_of_the_pod),
+        case!(node::a_claim_of_the_default_class_keeps_what_pods_write),
+        case!(node::what_is_secret_is_in_memory_only_and_gone_with_its_pod),
+        case!(node::a_pod_of_the_nodes_own_folder_is_mirrored),
+        case!(node::a_sidecar_is_there_before_and_after_the_work),
+        case!(node::a_class_without_a_runtime_is_told),
+        case!(node::an_image_is_a_volume),
     ]
 }
 

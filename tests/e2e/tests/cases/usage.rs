@@ -187,9 +187,9 @@ pub async fn a_running_container_is_given_more(host: &Host) -> Result<()> {
     ns.apply("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {terminationGracePeriodSeconds: 0, containers: [{name: c, image: busybox, command: [sleep, '3600'], resources: {limits: {cpu: 100m, memory: 32Mi}}}]}").await?;
     let before = ns.wait("pods", "p", "ready", is_ready).await?;
     let patch = r#"{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"200m","memory":"48Mi"},"limits":{"cpu":"200m","memory":"48Mi"}}}]}}"#;
-    let patched =
-        host.kubectl(&["-n", "resize", "patch", "pod", "p", "--subresource", "resize", "-p", patch], "");
-    patched.await?.ok()?;
+    host.kubectl(&["-n", "resize", "patch", "pod", "p", "--subresource", "resize", "-p", patch], "")
+        .await?
+        .ok()?;
     let after = ns
         .wait("pods", "p", "resized", |pod| {
             text(pod, "/status/containerStatuses/0/resources/limits/memory") == "48Mi"

@@ -1,5 +1,6 @@
 //! Containers of pods: from our configuration to Docker's.
 
+use bollard::Docker;
 use bollard::models::{
     ContainerCreateBody, ContainerUpdateBody, HealthConfig, HostConfig, Mount as DockerMount,
     MountBindOptions, MountBindOptionsPropagationEnum, MountType,
@@ -7,7 +8,7 @@ use bollard::models::{
 
 use super::sandbox::log_config;
 use super::{DockerConfig, DockerRuntime, failed, labels};
-use crate::runtime::{ContainerConfig, Mount, PidNamespace, Resources, RuntimeError, Seccomp};
+use crate::runtime::{Below, ContainerConfig, Mount, PidNamespace, Resources, RuntimeError, Seccomp};
 
 /// The period that `cpu_quota` refers to.
 const CPU_PERIOD: i64 = 100_000;
@@ -24,6 +25,7 @@ impl DockerRuntime {
             config.name, config.pod_name, config.pod_namespace, config.pod_uid, config.restart_count
         );
         let mut body = body(&self.config, sandbox_id, config);
+        self.mounts(&docker, config, &mut body)?;
         if let (Some(groups), Some(host)) = (self.groups().await?, body.host_config.as_mut()) {
             host.cgroup_parent = Some(groups.parent_of_containers(config.qos, &config.pod_uid));
         }
@@ -119,6 +121,39 @@ fn body(docker: &DockerConfig, sandbox_id: &str, config: &ContainerConfig) -> Co
         labels: Some(labels),
         host_config: Some(host_config),
         ..ContainerCreateBody::default()
+    }
+}
+
+/// The first version of the engine's API that knows how to refuse writing below a mount.
+const RECURSIVE_READ_ONLY: (usize, usize) = (1, 44);
+
+impl DockerRuntime {
+    /// From that version on what is below a mount refuses writing as well, unless told otherwise.
+    fn mounts(
+        &self,
+        docker: &Docker,
+        config: &ContainerConfig,
+        body: &mut ContainerCreateBody,
+    ) -> Result<(), RuntimeError> {
+        let version = docker.client_version();
+        let knows = (version.major_version, version.minor_version) >= RECURSIVE_READ_ONLY;
+        let made = body.host_config.as_mut().and_then(|host| host.mounts.as_mut()).into_iter().flatten();
+        for (mount, made) in config.mounts.iter().zip(made) {
+            if !mount.read_only {
+                continue;
+            }
+            if !knows && mount.below == Below::ReadOnly {
+                return Err(RuntimeError::Failed(format!(
+                    "recursive read-only mounts are not supported by this engine: {}",
+                    mount.container_path
+                )));
+            }
+            if let Some(options) = made.bind_options.as_mut().filter(|_| knows) {
+                options.read_only_non_recursive = (mount.below == Below::AsItIs).then_some(true);
+                options.read_only_force_recursive = (mount.below == Below::ReadOnly).then_some(true);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -151,5 +151,8 @@ pub(super) fn container_record(inspect: &ContainerInspectResponse) -> ContainerR
     }
 }
 
+/// On whose node a container was made for the files of its image; no pod has it.
+pub(super) const FILES_OF: &str = "coxswain.files-of-image";
+
 /// What `status.imageID` says of the container: known when it is made, and not asked for again.
 pub(super) const IMAGE_REFERENCE: &str = "coxswain.image-reference";

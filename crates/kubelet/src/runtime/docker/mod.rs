@@ -5,7 +5,7 @@
 //! again is in labels ([`labels`]); several nodes may share one engine, since each sees its own label only.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +37,7 @@ mod port;
 mod sandbox;
 mod streams;
 mod tree;
+mod unpack;
 mod usage;
 
 /// No answer of the engine takes longer; pulls and streams only begin within it.
@@ -69,6 +70,8 @@ pub struct DockerRuntime {
     ended: Mutex<HashMap<String, Arc<ContainerInspectResponse>>>,
     /// The sandbox image is known to be there.
     pause_ready: tokio::sync::Mutex<bool>,
+    /// Held while the files of an image are taken out of it.
+    unpacking: tokio::sync::Mutex<()>,
     /// Once the engine has said which driver it has.
     groups: tokio::sync::Mutex<Option<Option<groups::Groups>>>,
 }
@@ -83,6 +86,7 @@ impl DockerRuntime {
             connection: tokio::sync::Mutex::new(None),
             ended: Mutex::default(),
             pause_ready: tokio::sync::Mutex::new(false),
+            unpacking: tokio::sync::Mutex::default(),
             groups: tokio::sync::Mutex::default(),
         }
     }
@@ -342,6 +346,10 @@ impl Runtime for DockerRuntime {
         })
     }
 
+    fn unpack_image<'a>(&'a self, name: &'a str, folder: &'a Path) -> Answer<'a, ()> {
+        Box::pin(self.unpack(name, folder))
+    }
+
     fn usage(&self, disk: bool) -> Answer<'_, Vec<ContainerUsage>> {
         Box::pin(self.usage_of_containers(disk))
     }
@@ -397,6 +405,7 @@ impl Runtime for DockerRuntime {
 
     fn collect_garbage(&self) -> Answer<'_, usize> {
         Box::pin(async move {
+            self.remove_stray_unpacked().await?;
             self.network
                 .collect_garbage(|| async {
                     let pods = self.list(None).await.map_err(Garbage)?;
