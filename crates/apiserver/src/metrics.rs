@@ -21,6 +21,9 @@ const BUCKETS: [f64; 14] =
 const MAX_READING: i64 = 1000;
 const MAX_MUTATING: i64 = 1000;
 
+/// How many watches, logs and other streams there may be before new watches are refused.
+const MAX_STREAMS: i64 = 50_000;
+
 /// What a request was, for its metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Labels {
@@ -104,7 +107,12 @@ impl Requests {
         if gauge.inc() < most { Some(going) } else { None }
     }
 
-    /// A watch or a log begins.
+    /// A watch begins, unless there are too many already: each costs a little memory for as long as it lasts.
+    pub(crate) fn begin_watch(&self) -> Option<Going> {
+        (self.watching.get() < MAX_STREAMS).then(|| self.begin_stream())
+    }
+
+    /// A log or another stream begins.
     pub(crate) fn begin_stream(&self) -> Going {
         self.watching.inc();
         Going(self.watching.clone())

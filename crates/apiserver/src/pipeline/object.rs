@@ -192,8 +192,17 @@ pub fn deprecation(def: &ResourceDef) -> Option<String> {
     if let Some(custom) = &def.custom {
         return custom.warning.clone();
     }
-    let instead = def.deprecated.as_ref()?;
     let (version, kind) = (def.api_version(), &def.kind);
+    // Of the present version, but no longer recommended.
+    match (version.as_str(), &**kind) {
+        ("v1", "ComponentStatus") => return Some("v1 ComponentStatus is deprecated in v1.19+".to_owned()),
+        ("v1", "Endpoints") => {
+            let instead = "discovery.k8s.io/v1 EndpointSlice";
+            return Some(format!("v1 Endpoints is deprecated in v1.33+; use {instead}"));
+        }
+        _ => {}
+    }
+    let instead = def.deprecated.as_ref()?;
     Some(format!("{version} {kind} is deprecated; use {instead} {kind}"))
 }
 

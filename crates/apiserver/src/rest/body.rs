@@ -1,4 +1,7 @@
 //! The bodies of requests: read whole, within a size and a time, and brought into a form that the pipeline reads.
+//!
+//! A handler is given the body unread, and takes it where it needs it. What is refused before that is still drained
+//! ([`drain`]): a client that is in the middle of sending would otherwise find the connection closed under it.
 
 use std::time::Duration;
 
@@ -18,8 +21,25 @@ const MAX_BODY: usize = 3 * 1024 * 1024;
 /// How long a client may take to send it.
 const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The most bytes that are read only to be thrown away, so that the connection can be used again; and for how long.
+const MAX_DRAINED: usize = 256 * 1024;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A body that nobody has read yet.
+pub(super) type Unread = Option<Incoming>;
+
+/// Reads what a refused request still sends. Whoever waits to be told to go on sends nothing.
+pub(super) async fn drain(head: &Parts, body: Unread) {
+    let Some(body) = body.filter(|body| !body.is_end_stream()) else { return };
+    if body.size_hint().lower() > MAX_DRAINED as u64 || head.headers.contains_key(http::header::EXPECT) {
+        return;
+    }
+    // However it ends, the request has been answered.
+    let _drained = tokio::time::timeout(DRAIN_TIMEOUT, Limited::new(body, MAX_DRAINED).collect()).await;
+}
+
 /// Reads the body, an object for `target`.
-pub(super) async fn object(head: &Parts, target: &Target, body: Incoming) -> Result<Body, Status> {
+pub(super) async fn object(head: &Parts, target: &Target, body: &mut Unread) -> Result<Body, Status> {
     let media = match negotiate::content_type(head) {
         "" | "application/json" => Some(MediaType::Json),
         "application/yaml" => Some(MediaType::Yaml),
@@ -40,7 +60,8 @@ pub(super) async fn object(head: &Parts, target: &Target, body: Incoming) -> Res
 }
 
 /// Reads the body.
-pub(super) async fn read(body: Incoming) -> Result<Bytes, Status> {
+pub(super) async fn read(body: &mut Unread) -> Result<Bytes, Status> {
+    let Some(body) = body.take() else { return Ok(Bytes::new()) };
     if body.size_hint().lower() > MAX_BODY as u64 {
         return Err(too_large());
     }

@@ -33,6 +33,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use hyper::body::Incoming;
 use tracing::debug;
 
+use self::body::Unread;
 use self::query::Query;
 pub(crate) use self::query::decode as unescaped;
 use self::route::{ResourcePath, Route};
@@ -84,8 +85,10 @@ pub(crate) async fn handle(app: &App, peer: &Peer, request: Request<Incoming>) -
     let record = audited::begin(app, peer, &mut head, &audit_id);
     let moment = past::split(&mut head);
     let mut seen = Seen::default();
-    let answer = dispatch(app, peer, &head, moment.as_deref(), body, &mut seen);
+    let mut body = Some(body);
+    let answer = dispatch(app, peer, &head, moment.as_deref(), &mut body, &mut seen);
     let answered = audit::scope(record.clone(), answer).await;
+    body::drain(&head, body).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(Refusal::Status(status)) => answer::status(&head, &status),
@@ -167,7 +170,7 @@ async fn dispatch(
     peer: &Peer,
     head: &Parts,
     moment: Option<&str>,
-    body: Incoming,
+    body: &mut Unread,
     seen: &mut Seen,
 ) -> Answered {
     let route = route::parse(head.uri.path());
@@ -261,7 +264,7 @@ impl Verb {
     }
 }
 
-async fn resource(call: Call<'_>, path: ResourcePath, body: Incoming, seen: &mut Seen) -> Answered {
+async fn resource(call: Call<'_>, path: ResourcePath, body: &mut Unread, seen: &mut Seen) -> Answered {
     let registry = call.app.pipeline.registry();
     let Some(def) = registry.resource(&path.group, &path.version, &path.resource) else {
         // Of a group of custom resources only, what is no resource is no path either.
@@ -307,6 +310,7 @@ async fn resource(call: Call<'_>, path: ResourcePath, body: Incoming, seen: &mut
                 Some(Subresource::Log) => crate::logs::log(app, context, &target, query).await,
                 Some(Subresource::Proxy) => {
                     let (head, path) = (call.head, path.rest.as_str());
+                    let body = body.take().ok_or_else(|| Status::internal("a body is read once"))?;
                     crate::streams::proxy(app, Proxied { context, target: &target, head, path, body }).await
                 }
                 _ => crate::streams::connect(app, context, &target, call.head, query).await,

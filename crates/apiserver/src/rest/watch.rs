@@ -35,6 +35,7 @@ pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
     if let Some(name) = &target.name {
         options.field_selector = format!("metadata.name={name}");
     }
+    let going = call.app.requests.begin_watch().ok_or_else(super::too_many_requests)?;
     let changes = call.app.pipeline.watch(&call.context, target, &options)?;
     let frames = Frames {
         changes: Some(changes),
@@ -44,7 +45,7 @@ pub(super) fn watch(call: &Call<'_>, target: &Target) -> Answered {
         clock: call.app.clock.clone(),
         first: true,
         shutdown: call.app.shutdown.clone(),
-        _going: call.app.requests.begin_stream(),
+        _going: going,
     };
     if streams::wants_websocket(&call.head.headers) {
         let framing = match media {

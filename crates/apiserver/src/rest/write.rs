@@ -2,14 +2,14 @@
 
 use api::codec::MediaType;
 use http::StatusCode;
-use hyper::body::Incoming;
 
+use super::body::Unread;
 use super::negotiate::{self, Accepted};
 use super::{Answered, Call, Verb, answer, body, read};
 use crate::pipeline::{Body, DeleteOptions, Deleted, PatchType, Target, Written};
 
 /// Does one write. Reads never come here.
-pub(super) async fn write(call: &Call<'_>, verb: Verb, target: &Target, body: Incoming) -> Answered {
+pub(super) async fn write(call: &Call<'_>, verb: Verb, target: &Target, body: &mut Unread) -> Answered {
     let accepted = negotiate::object(call.head)?;
     match verb {
         Verb::Create => create(call, target, accepted, body).await,
@@ -21,21 +21,21 @@ pub(super) async fn write(call: &Call<'_>, verb: Verb, target: &Target, body: In
     }
 }
 
-async fn create(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
+async fn create(call: &Call<'_>, target: &Target, accepted: Accepted, body: &mut Unread) -> Answered {
     let options = call.query.write_options("CreateOptions")?;
     let body = body::object(call.head, target, body).await?;
     let written = call.app.pipeline.create(&call.context, target, body, &options).await?;
     answer(call, target, accepted, &Written { created: true, ..written })
 }
 
-async fn update(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
+async fn update(call: &Call<'_>, target: &Target, accepted: Accepted, body: &mut Unread) -> Answered {
     let options = call.query.write_options("UpdateOptions")?;
     let body = body::object(call.head, target, body).await?;
     let written = call.app.pipeline.update(&call.context, target, body, &options).await?;
     answer(call, target, accepted, &written)
 }
 
-async fn patch(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
+async fn patch(call: &Call<'_>, target: &Target, accepted: Accepted, body: &mut Unread) -> Answered {
     let kind = PatchType::from_media_type(negotiate::content_type(call.head))
         .ok_or_else(|| negotiate::unsupported(&PatchType::ALL.map(PatchType::media_type)))?;
     let options = call.query.write_options("PatchOptions")?;
@@ -59,7 +59,7 @@ fn answer(call: &Call<'_>, target: &Target, accepted: Accepted, written: &Writte
     read::object(call, target, accepted, code, &written.object)
 }
 
-async fn delete(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
+async fn delete(call: &Call<'_>, target: &Target, accepted: Accepted, body: &mut Unread) -> Answered {
     let options = delete_options(call, target, body).await?;
     let deleted = call.app.pipeline.delete(&call.context, target, &options).await?;
     match &deleted {
@@ -72,7 +72,12 @@ async fn delete(call: &Call<'_>, target: &Target, accepted: Accepted, body: Inco
     }
 }
 
-async fn delete_collection(call: &Call<'_>, target: &Target, accepted: Accepted, body: Incoming) -> Answered {
+async fn delete_collection(
+    call: &Call<'_>,
+    target: &Target,
+    accepted: Accepted,
+    body: &mut Unread,
+) -> Answered {
     let selected = call.query.list_options()?;
     let options = delete_options(call, target, body).await?;
     let deleted = call.app.pipeline.delete_collection(&call.context, target, &selected, &options).await?;
@@ -83,7 +88,7 @@ async fn delete_collection(call: &Call<'_>, target: &Target, accepted: Accepted,
 async fn delete_options(
     call: &Call<'_>,
     target: &Target,
-    body: Incoming,
+    body: &mut Unread,
 ) -> Result<DeleteOptions, super::Refusal> {
     let mut body = body::object(call.head, target, body).await?;
     if body.bytes.is_empty() {

@@ -8,6 +8,7 @@ mod hostile;
 mod model;
 mod pods;
 mod quotas;
+mod reads;
 mod recorded;
 mod samples;
 mod services;

@@ -278,3 +278,50 @@ async fn requests_are_counted() {
     }
     asker.stop().await;
 }
+
+#[tokio::test]
+async fn a_refusal_leaves_the_connection_as_it_was() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let asker = Asker::start().await;
+    let mut stream = asker.connect(asker.admin()).await;
+    // The body comes after its head, and nobody wants it: Kubernetes reads it all the same.
+    let body = "x".repeat(100_000);
+    for _ in 0..3 {
+        let head = format!(
+            "PATCH {MAPS} HTTP/1.1\r\nhost: x\r\ncontent-type: application/merge-patch+json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+        tokio::task::yield_now().await;
+        stream.write_all(body.as_bytes()).await.expect("sent");
+        stream.flush().await.expect("sent");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\"code\":405}") && !answer.ends_with(b"\"code\":405}\n") {
+            assert_ne!(
+                stream.read_buf(&mut answer).await.expect("an answer"),
+                0,
+                "{}",
+                String::from_utf8_lossy(&answer)
+            );
+        }
+    }
+    drop(stream);
+    asker.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_recommended_any_more_says_so() {
+    let asker = Asker::start().await;
+    for (path, warning) in [
+        (
+            "/api/v1/namespaces/default/endpoints",
+            "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"",
+        ),
+        ("/api/v1/componentstatuses", "299 - \"v1 ComponentStatus is deprecated in v1.19+\""),
+        (MAPS, ""),
+    ] {
+        assert_eq!(asker.get(path).await.header("warning"), warning, "{path}");
+    }
+    asker.stop().await;
+}
