@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::workload::label_selector;
+use super::workload::{NO_OPERATOR, label_selector, set_operator};
 use super::{all_wrong, one_of};
 use crate::field::FieldError;
 use crate::kinds::access::{at, has, int, list, text};
@@ -70,22 +70,12 @@ fn node_term(term: &Value, is_strict: bool, path: &Path<'_>, errors: &mut Vec<Fi
         let path = field.index(index);
         let values = list(expression, "values");
         match text(expression, "operator") {
-            "In" | "NotIn" if values.is_empty() => {
-                let why = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(path.field("values"), why));
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(path.field("values"), why));
-            }
             "Gt" | "Lt" if values.len() != 1 => {
                 let why = "must be specified single value when `operator` is 'Lt' or 'Gt'";
                 errors.push(FieldError::required(path.field("values"), why));
             }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-            other => {
-                errors.push(FieldError::invalid(path.field("operator"), other, NO_OPERATOR));
-            }
+            "Gt" | "Lt" => {}
+            _ => set_operator(expression, &path, errors),
         }
         let key = text(expression, "key");
         all_wrong(names::qualified(key), key, path.field("key"), errors);
@@ -100,8 +90,6 @@ fn node_term(term: &Value, is_strict: bool, path: &Path<'_>, errors: &mut Vec<Fi
         node_field(expression, &field.index(index), errors);
     }
 }
-
-const NO_OPERATOR: &str = "not a valid selector operator";
 
 fn node_field(expression: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     let field = path.field("values");

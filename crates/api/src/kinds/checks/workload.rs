@@ -306,31 +306,35 @@ fn selected_template(spec: &Value, what: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
+/// Of an expression.
+pub(super) const NO_OPERATOR: &str = "not a valid selector operator";
+
 /// What is wrong with a label selector.
 pub(super) fn label_selector(selector: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
     metadata::labels(at(selector, "matchLabels"), &path.field("matchLabels"), errors);
     let field = path.field("matchExpressions");
     for (index, expression) in list(selector, "matchExpressions").iter().enumerate() {
         let path = field.index(index);
-        let values = list(expression, "values");
-        match text(expression, "operator") {
-            "In" | "NotIn" if values.is_empty() => {
-                let why = "must be specified when `operator` is 'In' or 'NotIn'";
-                errors.push(FieldError::required(path.field("values"), why));
-            }
-            "Exists" | "DoesNotExist" if !values.is_empty() => {
-                let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
-                errors.push(FieldError::forbidden(path.field("values"), why));
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errors.push(FieldError::invalid(
-                path.field("operator"),
-                other,
-                "not a valid selector operator",
-            )),
-        }
+        set_operator(expression, &path, errors);
         let key = text(expression, "key");
         super::all_wrong(names::qualified(key), key, path.field("key"), errors);
+    }
+}
+
+/// What is wrong with the operator of an expression about a set of values.
+pub(super) fn set_operator(expression: &Value, path: &Path<'_>, errors: &mut Vec<FieldError>) {
+    let is_empty = list(expression, "values").is_empty();
+    match text(expression, "operator") {
+        "In" | "NotIn" if is_empty => {
+            let why = "must be specified when `operator` is 'In' or 'NotIn'";
+            errors.push(FieldError::required(path.field("values"), why));
+        }
+        "Exists" | "DoesNotExist" if !is_empty => {
+            let why = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            errors.push(FieldError::forbidden(path.field("values"), why));
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        other => errors.push(FieldError::invalid(path.field("operator"), other, NO_OPERATOR)),
     }
 }
 
