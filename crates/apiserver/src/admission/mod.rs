@@ -1,24 +1,29 @@
 //! What is decided about a write before it is stored: who may do it is settled, now it is about what.
 //!
 //! ```text
-//! document ─> mutate: built in, in the order of Kubernetes ─> webhooks ─> prepared, validated
-//!          ─> validate: built in, webhooks ─> store
+//! document ─> mutate: built in, in the order of Kubernetes ─> policies ─> webhooks ─> prepared, validated
+//!          ─> validate: built in ─> policies ─> webhooks ─> store
 //! ```
 //!
 //! One file for each plugin, named as in Kubernetes. A plugin is a function of the request, the object, the object
-//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. [`webhooks`] ask others, and
+//! before and a snapshot of the store: it reads no clock, keeps nothing and writes nothing. [`webhooks`] ask others, [`policies`] are expressions of the cluster's own, and
 //! [`resource_quota`] has who wants the same wait for each other. The verbs of the
 //! [pipeline](crate::pipeline) come here through one file, `admit`.
 
+mod configured;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod expressions;
 mod limit_ranger;
+mod matching;
 mod namespace_lifecycle;
 mod node_restriction;
 mod persistent_volume_claim_resize;
 mod pod_security;
+mod policies;
 mod priority;
+mod question;
 mod resource_quota;
 mod runtime_class;
 mod service_account;
@@ -40,9 +45,11 @@ use store::{Bucket, Entry, Key, Snapshot};
 use crate::pipeline::{Subresource, UserInfo};
 
 pub(crate) use namespace_lifecycle::check_namespace;
+pub(crate) use policies::{Mutated, Policies, check_kind};
+pub(crate) use question::Question;
 pub(crate) use resource_quota::{Permit, Quotas};
 pub(crate) use service_account::{DEFAULT as DEFAULT_ACCOUNT, names_none as names_no_account};
-pub(crate) use webhooks::{Question, Webhooks};
+pub(crate) use webhooks::{Invoked, Webhooks};
 
 /// The annotation of a pod that a kubelet made of a file of its own.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -56,6 +63,8 @@ pub(crate) enum Operation {
     Update,
     /// It is deleted.
     Delete,
+    /// A stream to it, or a request through it, is opened.
+    Connect,
 }
 
 /// A write, as plugins see it.

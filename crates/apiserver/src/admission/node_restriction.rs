@@ -92,8 +92,9 @@ fn pod(request: &Request<'_>, node: &str, object: Option<&Value>, old: Option<&V
         (None, Operation::Delete) => {
             Err(format!("node {quoted_node} can only delete pods with spec.nodeName set to itself"))
         }
-        (None, Operation::Update) => Err(format!(
-            "unexpected operation \"UPDATE\", node {quoted_node} can only create and delete mirror pods"
+        (None, Operation::Update | Operation::Connect) => Err(format!(
+            "unexpected operation {}, node {quoted_node} can only create and delete mirror pods",
+            quoted(request.operation.as_str())
         )),
         (Some(Subresource::Status), Operation::Update) => {
             if !on_node(old) {

@@ -164,6 +164,11 @@ pub(crate) fn asked(asked: &Attributes<'_>, decision: &Decision) {
     let _none = RECORD.try_with(|record| record.asked(asked, decision));
 }
 
+/// Admission has something to tell, where so much is recorded. What is said first holds.
+pub(crate) fn annotate(level: Level, key: impl Into<String>, value: impl Into<String>) {
+    let _none = RECORD.try_with(|record| record.annotate(level, key.into(), value.into()));
+}
+
 /// The body of the request was read.
 pub(crate) fn sent(bytes: &Bytes) {
     let _none = RECORD.try_with(|record| record.sent(bytes));

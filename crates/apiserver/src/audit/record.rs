@@ -1,5 +1,6 @@
 //! What is known of one request while it is answered, and the record that becomes of it.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ struct Known {
     object: Option<Object>,
     decision: Option<(bool, String)>,
     sent: Option<Bytes>,
+    annotations: BTreeMap<String, (Level, String)>,
 }
 
 /// A request that is being answered.
@@ -101,6 +103,11 @@ impl Record {
                 name: asked.name.to_owned(),
             });
         }
+    }
+
+    /// What admission tells of it, at this level and above.
+    pub(super) fn annotate(&self, level: Level, key: String, value: String) {
+        self.known.lock().annotations.entry(key).or_insert((level, value));
     }
 
     /// What the client sent.
@@ -178,11 +185,19 @@ impl Record {
         }
         record["requestReceivedTimestamp"] = time(self.received).into();
         record["stageTimestamp"] = time(now).into();
+        let mut annotations = Map::new();
         if let Some((allowed, reason)) = &known.decision {
-            record["annotations"] = json!({
-                "authorization.k8s.io/decision": if *allowed { "allow" } else { "forbid" },
-                "authorization.k8s.io/reason": reason,
-            });
+            let decision = if *allowed { "allow" } else { "forbid" };
+            annotations.insert("authorization.k8s.io/decision".to_owned(), decision.into());
+            annotations.insert("authorization.k8s.io/reason".to_owned(), reason.as_str().into());
+        }
+        for (key, (level, value)) in &known.annotations {
+            if verdict.level >= *level {
+                annotations.insert(key.clone(), value.as_str().into());
+            }
+        }
+        if !annotations.is_empty() {
+            record["annotations"] = annotations.into();
         }
         record
     }

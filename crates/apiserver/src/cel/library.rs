@@ -13,7 +13,8 @@ use super::{net, url};
 pub(super) type Answer = Result<Value, ExecutionError>;
 
 /// Names before a dot that are no variables.
-const NAMESPACES: [&str; 7] = ["ip", "math", "lists", "strings", "base64", "optional", "cel"];
+const NAMESPACES: [&str; 9] =
+    ["ip", "math", "lists", "strings", "base64", "optional", "cel", "sets", "jsonpatch"];
 
 /// The names of types.
 const TYPES: [&str; 12] = [
@@ -115,7 +116,30 @@ const STANDARD: [&str; 74] = [
 ];
 
 /// The names of what [`add`] adds.
-const OWN: [&str; 51] = [
+const OWN: [&str; 74] = [
+    "path",
+    "serviceAccount",
+    "group",
+    "resource",
+    "subresource",
+    "namespace",
+    "name",
+    "fieldSelector",
+    "labelSelector",
+    "check",
+    "allowed",
+    "reason",
+    "errored",
+    "error",
+    "jsonpatch.escapeKey",
+    "sets.contains",
+    "sets.equivalent",
+    "sets.intersects",
+    "escapeKey",
+    "equivalent",
+    "intersects",
+    "base64.encode",
+    "base64.decode",
     "isSorted",
     "sum",
     "min",
@@ -190,6 +214,7 @@ pub(super) fn add(context: &mut Context<'_, '_>) {
     lists(context);
     texts(context);
     quantities(context);
+    sets(context);
     net::add(context);
     url::add(context);
 }
@@ -288,6 +313,28 @@ fn texts(context: &mut Context<'_, '_>) {
             let pattern = regex(pattern)?;
             let found = pattern.find_iter(&own).take(most).map(|found| text(found.as_str()));
             Ok(Value::List(Arc::new(found.collect())))
+        },
+    );
+}
+
+fn sets(context: &mut Context<'_, '_>) {
+    fn all_in(some: &[Value], all: &[Value]) -> bool {
+        some.iter().all(|item| all.contains(item))
+    }
+    declare!(context,
+        "sets.contains" => |all: Value, some: Value| -> Answer {
+            Ok(Value::Bool(all_in(items(&some)?, items(&all)?)))
+        },
+        "sets.equivalent" => |one: Value, other: Value| -> Answer {
+            let (one, other) = (items(&one)?, items(&other)?);
+            Ok(Value::Bool(all_in(one, other) && all_in(other, one)))
+        },
+        "sets.intersects" => |one: Value, other: Value| -> Answer {
+            let (one, other) = (items(&one)?, items(&other)?);
+            Ok(Value::Bool(one.iter().any(|item| other.contains(item))))
+        },
+        "jsonpatch.escapeKey" => |key: Arc<String>| -> Answer {
+            Ok(text(&key.replace('~', "~0").replace('/', "~1")))
         },
     );
 }

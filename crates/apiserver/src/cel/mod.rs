@@ -4,20 +4,27 @@
 //! where all the time of an expression goes, whatever macro made the loop. The functions that Kubernetes adds are in
 //! [`library`]; the rules of custom resources, in [`crate::crd::rules`].
 
+mod authorizer;
 mod library;
 mod net;
+mod object;
+mod output;
 mod url;
 mod value;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+use cel::context::VariableResolver;
 use cel::objects::Value;
 use cel::{Context, Env, ExecutionError, extensions};
 
-pub(crate) use value::{escaped, of_schema};
+pub(crate) use authorizer::{Asker, Resource};
+pub(crate) use output::Output;
+pub(crate) use value::{escaped, of_schema, val_of_json};
 
 /// What a loop calls for each of its steps; no expression can name it.
 const TICK: &str = "@tick";
@@ -29,6 +36,50 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     }
     Arc::new(env)
 });
+
+/// What all expressions share: the functions. The variables of each are in a scope of its own below it.
+static ROOT: LazyLock<Context<'static, 'static>> = LazyLock::new(|| {
+    let mut context = Context::with_env(Arc::clone(&ENV));
+    library::add(&mut context);
+    authorizer::add(&mut context);
+    let counted = context.add_function(TICK, |is_on: bool| match Meter::tick() {
+        true => Ok(Value::Bool(is_on)),
+        false => Err(ExecutionError::function_error(TICK, "cost")),
+    });
+    counted.expect("no other function has that name");
+    context
+});
+
+thread_local! {
+    /// The expressions that run on this thread, the innermost last: a variable may be an expression too.
+    static METERS: RefCell<Vec<(Budget, Budget)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Counts the steps of one run.
+struct Meter;
+
+impl Meter {
+    fn start(own: &Budget, all: &Budget) -> Self {
+        METERS.with_borrow_mut(|meters| meters.push((own.clone(), all.clone())));
+        Self
+    }
+
+    /// Counts a step; says whether there may be more.
+    fn tick() -> bool {
+        METERS.with_borrow(|meters| {
+            let Some((own, all)) = meters.last() else { return false };
+            own.spend(1);
+            all.spend(1);
+            !own.is_spent() && !all.is_spent()
+        })
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        METERS.with_borrow_mut(|meters| meters.pop());
+    }
+}
 
 /// An expression that does not compile, as Kubernetes tells it.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -70,11 +121,22 @@ impl Budget {
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
     expression: Arc<IdedExpr>,
+    mismatch: Option<String>,
+    output: Output,
 }
 
 impl Program {
     /// Compiles an expression that may use these variables.
     pub(crate) fn compile(source: &str, variables: &[&str]) -> Result<Self, CompileError> {
+        Self::made(source, variables, false)
+    }
+
+    /// As [`Program::compile`]; the expression may construct `Object{..}` and `JSONPatch{..}`.
+    pub(crate) fn compile_mutation(source: &str, variables: &[&str]) -> Result<Self, CompileError> {
+        Self::made(source, variables, true)
+    }
+
+    fn made(source: &str, variables: &[&str], constructs: bool) -> Result<Self, CompileError> {
         let program = ENV.compile(source).map_err(|errors| CompileError(errors.to_string()))?;
         let known = |name: &str| variables.contains(&name) || library::is_namespace(name);
         if let Some(unknown) = unknown_variable(program.expression(), &known, &mut Vec::new()) {
@@ -87,8 +149,24 @@ impl Program {
             return Err(undeclared(source, unknown));
         }
         let mut expression = program.expression().clone();
+        if let Some(unknown) = object::unknown_type(&expression, constructs) {
+            return Err(undeclared(source, unknown));
+        }
+        let mismatch = object::mismatch(&expression);
+        object::as_maps(&mut expression);
+        let output = output::of(&expression, &|_| Output::Dyn);
         count_loops(&mut expression);
-        Ok(Self { expression: Arc::new(expression) })
+        Ok(Self { expression: Arc::new(expression), mismatch, output })
+    }
+
+    /// What the expression constructs and should not: an `Object` of one field in the place of another.
+    pub(crate) fn mismatch(&self) -> Option<&str> {
+        self.mismatch.as_deref()
+    }
+
+    /// The type of its value, as far as it is known.
+    pub(crate) fn output(&self) -> Output {
+        self.output
     }
 
     /// The expression, for those who check what it selects.
@@ -108,24 +186,32 @@ impl Program {
         limit: i64,
         budget: &Budget,
     ) -> Result<Value, RunError> {
-        let own = Budget::new(limit);
-        let mut context = Context::with_env(Arc::clone(&ENV));
+        let mut context = ROOT.new_inner_scope();
         for (name, value) in variables {
             context.add_variable_from_value(*name, value.clone());
         }
-        library::add(&mut context);
-        let (steps, all) = (own.clone(), budget.clone());
-        let counted = context.add_function(TICK, move |is_on: bool| {
-            steps.spend(1);
-            all.spend(1);
-            if steps.is_spent() || all.is_spent() {
-                return Err(ExecutionError::function_error(TICK, "cost"));
-            }
-            Ok(Value::Bool(is_on))
-        });
-        counted.map_err(|error| RunError::Failed(error.to_string()))?;
+        self.evaluate(&context, limit, budget)
+    }
+
+    /// As [`Program::run`]; the variables are asked for when they are needed.
+    pub(crate) fn run_with(
+        &self,
+        variables: &dyn VariableResolver,
+        limit: i64,
+        budget: &Budget,
+    ) -> Result<Value, RunError> {
+        let mut context = ROOT.new_inner_scope();
+        context.set_variable_resolver(variables);
+        self.evaluate(&context, limit, budget)
+    }
+
+    fn evaluate(&self, context: &Context<'_, '_>, limit: i64, budget: &Budget) -> Result<Value, RunError> {
+        let own = Budget::new(limit);
         budget.spend(1);
-        let result = context.resolve(&self.expression);
+        let result = {
+            let _meter = Meter::start(&own, budget);
+            context.resolve(&self.expression)
+        };
         // Whatever an expression makes of the failure of a step, it does not go on.
         if own.is_spent() || budget.is_spent() {
             return Err(RunError::Cost);

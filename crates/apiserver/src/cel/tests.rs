@@ -37,6 +37,8 @@ fn what_kubernetes_adds_is_there() {
         "'TacoCat'.lowerAscii() == 'tacocat' && 'a,b'.split(',') == ['a', 'b'] && ' x '.trim() == 'x'",
         "duration('1h') > duration('59m') && timestamp('2026-01-01T00:00:00Z').getFullYear() == 2026",
         "type(self.n) == int && dyn(self.n) == 3 && self.?none.orValue(7) == 7",
+        "sets.contains([1, 2], [2]) && sets.equivalent([1, 1], [1]) && !sets.intersects([1], [2])",
+        "jsonpatch.escapeKey('a/b~c') == 'a~1b~0c'",
         "self.s.indexOf('-') == 3 && self.list.sort() == [1, 2, 3]",
     ] {
         assert_eq!(run(source), Ok(Value::Bool(true)), "{source}");
@@ -79,5 +81,47 @@ fn what_costs_too_much_is_stopped() {
         let program = Program::compile(source, &["self"]).expect("it compiles");
         assert_eq!(program.run(&variables, 5_000, &Budget::new(1_000_000)), Err(RunError::Cost), "{source}");
         assert_eq!(program.run(&variables, 1_000_000, &Budget::new(5_000)), Err(RunError::Cost), "{source}");
+    }
+}
+
+#[test]
+fn what_is_constructed_is_a_map_and_must_stand_in_its_place() {
+    let run = |source: &str| {
+        let program =
+            Program::compile_mutation(source, &[]).unwrap_or_else(|error| panic!("{source}: {error}"));
+        (program.run(&HashMap::new(), 10_000, &Budget::new(100_000)), program.mismatch().map(str::to_owned))
+    };
+    let (value, mismatch) = run("Object{spec: Object.spec{a: 1, __namespace__: 'n', ?b: optional.none()}}");
+    assert_eq!(value.expect("a value").json().expect("JSON"), json!({"spec": {"a": 1, "namespace": "n"}}));
+    assert_eq!(mismatch, None);
+    for source in [
+        "Object{spec: Object.status{}}",
+        "Object{spec: Object.spec{list: [Object.spec.other{}]}}",
+        "Object{list: [1].map(x, Object.other{})}",
+        "true ? Object{a: Object.b{}} : Object{}",
+    ] {
+        assert!(run(source).1.is_some_and(|why| why.starts_with("unexpected type name")), "{source}");
+    }
+    for source in ["Thing{}", "Objects{}", "[Object{a: Other{}}]"] {
+        let error = Program::compile_mutation(source, &[]).expect_err(source);
+        assert!(error.0.contains("undeclared reference"), "{error}");
+    }
+    assert!(Program::compile("Object{}", &[]).is_err(), "only mutations construct");
+}
+
+#[test]
+fn the_type_of_a_value_is_known_where_the_expression_says_it() {
+    for (source, output) in [
+        ("1 + 1", Output::Int),
+        ("'a' + self.b", Output::String),
+        ("self.a", Output::Dyn),
+        ("self.a == 1 || has(self.b)", Output::Bool),
+        ("self.a ? 'b' : 'c'", Output::String),
+        ("self.a ? 'b' : self.c", Output::Unknown),
+        ("[1]", Output::List),
+        ("null", Output::Null),
+        ("self.all(x, x > 1)", Output::Unknown),
+    ] {
+        assert_eq!(Program::compile(source, &["self"]).expect(source).output(), output, "{source}");
     }
 }

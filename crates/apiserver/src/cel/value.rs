@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use api::structural::{Structural, go_duration};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString};
+use cel::common::value::Val;
 use cel::objects::{Key, Map, Value};
 use serde_json::Value as Json;
 
@@ -29,6 +31,28 @@ pub(crate) fn of_json(json: &Json) -> Value {
         Json::String(own) => text(own),
         Json::Array(items) => Value::List(Arc::new(items.iter().map(of_json).collect())),
         Json::Object(fields) => map(fields.iter().map(|(name, value)| (name.clone(), of_json(value)))),
+    }
+}
+
+/// A value of which nothing is known, as the interpreter has it: it is made once and lent to each expression.
+pub(crate) fn val_of_json(json: &Json) -> Box<dyn Val> {
+    match json {
+        Json::Null => Box::new(CelNull),
+        Json::Bool(flag) => Box::new(CelBool::from(*flag)),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Box::new(CelInt::from(number)),
+            None => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
+        },
+        Json::String(own) => Box::new(CelString::from(own.clone())),
+        Json::Array(items) => {
+            let items: Vec<Box<dyn Val>> = items.iter().map(val_of_json).collect();
+            Box::new(CelList::from(items))
+        }
+        Json::Object(fields) => {
+            let entry = |(name, value): (&String, &Json)| (CelMapKey::from(name.clone()), val_of_json(value));
+            let fields: HashMap<CelMapKey<'static>, Box<dyn Val>> = fields.iter().map(entry).collect();
+            Box::new(CelMap::from(fields))
+        }
     }
 }
 
@@ -122,4 +146,16 @@ pub(crate) fn escaped(name: &str) -> String {
         .replace('.', "__dot__")
         .replace('-', "__dash__")
         .replace('/', "__slash__")
+}
+
+/// The name of a field that an expression says so.
+pub(super) fn unescaped(name: &str) -> String {
+    let inner = name.strip_prefix("__").and_then(|name| name.strip_suffix("__"));
+    if let Some(inner) = inner.filter(|inner| RESERVED.contains(inner)) {
+        return inner.to_owned();
+    }
+    name.replace("__slash__", "/")
+        .replace("__dash__", "-")
+        .replace("__dot__", ".")
+        .replace("__underscores__", "__")
 }

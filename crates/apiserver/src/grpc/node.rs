@@ -73,6 +73,8 @@ impl Node for Service {
         };
         let target = self.pod(&open.namespace, &open.pod, "portforward")?;
         let (host, open) = streams::locate_port(&self.pipeline, &context, &target, open).map_err(to_grpc)?;
+        let options = serde_json::json!({"ports": [open.port]});
+        self.pipeline.connect(&context, &target, options).await.map_err(to_grpc)?;
         let first = stream::iter([PortForwardRequest { message: Some(Sent::Open(open)) }]);
         let answers = self.kubelets.port(&host, first.chain(good(requests))).await.map_err(to_grpc)?;
         Ok(Response::new(self.until_shutdown(answers)))
@@ -119,7 +121,8 @@ impl Service {
             Verb::Attach => "attach",
         };
         let target = self.pod(&open.namespace, &open.pod, subresource)?;
-        let (host, open) = streams::locate(&self.pipeline, context, &target, verb, open).map_err(to_grpc)?;
+        let found = streams::locate(&self.pipeline, context, &target, verb, open).await;
+        let (host, open) = found.map_err(to_grpc)?;
         let first = stream::iter([ContainerInput { message: Some(In::Open(open)) }]);
         let answers =
             self.kubelets.process(&host, verb, first.chain(good(requests))).await.map_err(to_grpc)?;

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::registry::ResourceDef;
+use api::registry::{Registry, ResourceDef};
 use serde_json::Value;
 use store::{Bucket, Key, Snapshot};
 
-use super::Pipeline;
 use super::types::{Answer, RequestContext, Subresource, Target};
-use crate::admission::{self, Operation, Permit, Question, Request};
+use super::{Pipeline, object, scale};
+use crate::admission::{self, Invoked, Mutated, Operation, Permit, Question, Request};
 
 /// How long a pod waits for the account that every namespace is given: it is made right after its namespace, by a
 /// controller, and whoever makes both does not know that.
@@ -22,6 +22,8 @@ pub(super) struct Admitted<'a> {
     pub target: &'a Target,
     /// The resource in its storage version: that of the documents.
     pub storage: &'a ResourceDef,
+    /// What the documents are, where they are not of the resource itself: a Binding, say.
+    pub part: Option<&'a ResourceDef>,
     pub dry_run: bool,
     pub operation: Operation,
 }
@@ -56,14 +58,102 @@ impl Pipeline {
         warnings: &mut Vec<String>,
     ) -> Answer<()> {
         admitted.mutate(snapshot, object, old)?;
-        let webhooks = &self.inner.webhooks;
-        if !is_shown(admitted.target) || !webhooks.may_mutate(snapshot) {
+        let (policies, webhooks) = (&self.inner.policies, &self.inner.webhooks);
+        if !(policies.may_mutate(snapshot) || webhooks.may_mutate(snapshot)) {
             return Ok(());
         }
-        let versions = self.all_versions(&admitted.target.def);
-        let question = self.question(admitted, snapshot, &versions);
+        if admitted.target.subresource == Some(Subresource::Scale) {
+            let (def, old) = (&admitted.target.def, old.unwrap_or(object));
+            let (part, old) = scale::shown(def, old)?;
+            let (_, mut scaled) = scale::shown(def, object)?;
+            let admitted = Admitted { part: Some(&part), ..*admitted };
+            self.mutate(&admitted, snapshot, &mut scaled, Some(&old), warnings, |_| Ok(())).await?;
+            return scale::put_back(def, object, &scaled);
+        }
         let again = |object: &mut Value| admitted.mutate(snapshot, object, old);
-        webhooks.mutate(&question, Some(object), old, warnings, again).await
+        self.mutate(admitted, snapshot, object, old, warnings, again).await
+    }
+
+    /// Lets policies and webhooks change a document, and `again` what is built in where they did.
+    async fn mutate(
+        &self,
+        admitted: &Admitted<'_>,
+        snapshot: &Snapshot,
+        object: &mut Value,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+        again: impl Fn(&mut Value) -> Answer<()>,
+    ) -> Answer<()> {
+        let (policies, webhooks) = (&self.inner.policies, &self.inner.webhooks);
+        let (versions, registry) = (self.all_versions(&admitted.target.def), self.registry());
+        let question = self.question(admitted, snapshot, &versions, &registry);
+        let (mut mutated, mut invoked) = (Mutated::default(), Invoked::default());
+        for round in 0..2 {
+            let by_policies = policies.mutate(&question, object, old, &mut mutated, round)?;
+            let by_webhooks =
+                webhooks.mutate(&question, Some(object), old, warnings, &mut invoked, round).await?;
+            if round == 0 && !(by_policies || by_webhooks) {
+                break;
+            }
+            again(object)?;
+        }
+        Ok(())
+    }
+
+    /// Whether anybody but what is built in has a say.
+    pub(super) fn has_admission(&self, snapshot: &Snapshot) -> bool {
+        let (policies, webhooks) = (&self.inner.policies, &self.inner.webhooks);
+        webhooks.may_mutate(snapshot)
+            || webhooks.may_validate(snapshot)
+            || policies.may_mutate(snapshot)
+            || policies.may_validate(snapshot)
+    }
+
+    /// Lets policies and webhooks change and judge a document that is not of the resource itself, as a Binding.
+    pub(super) async fn ask(
+        &self,
+        admitted: &Admitted<'_>,
+        snapshot: &Snapshot,
+        object: &mut Value,
+        warnings: &mut Vec<String>,
+    ) -> Answer<()> {
+        if !self.has_admission(snapshot) {
+            return Ok(());
+        }
+        self.mutate(admitted, snapshot, object, None, warnings, |_| Ok(())).await?;
+        self.judged_by(admitted, snapshot, Some(object), None, warnings).await
+    }
+
+    /// Whether a stream may be opened to an object, or a request passed on to it. `options` say what is wanted of it,
+    /// as `PodExecOptions`; what webhooks change in them is not heeded.
+    pub(crate) async fn connect(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        mut options: Value,
+    ) -> Answer<()> {
+        let snapshot = self.inner.store.snapshot();
+        if !self.has_admission(&snapshot) {
+            return Ok(());
+        }
+        let name = target.subresource.map_or("", Subresource::as_str);
+        let part = target.def.subresource(name).ok_or_else(object::method_not_allowed)?;
+        // Of the options there is a name, and no schema.
+        let (group, version, kind) = (part.group.clone(), part.version.clone(), part.kind.clone());
+        let part = ResourceDef { group, version, kind, ..(*target.def).clone() };
+        if let Some(fields) = options.as_object_mut() {
+            fields.insert("kind".to_owned(), (*part.kind).into());
+            fields.insert("apiVersion".to_owned(), part.api_version().into());
+        }
+        let admitted = Admitted {
+            context,
+            target,
+            storage: &target.def,
+            part: Some(&part),
+            dry_run: false,
+            operation: Operation::Connect,
+        };
+        self.ask(&admitted, &snapshot, &mut options, &mut Vec::new()).await
     }
 
     /// Judges what is to be stored, or deleted. What is permitted has to be stored while it holds the permit.
@@ -89,32 +179,58 @@ impl Pipeline {
         old: Option<&Value>,
         warnings: &mut Vec<String>,
     ) -> Answer<()> {
-        let webhooks = &self.inner.webhooks;
-        // Who changes objects has a say in deletions too.
+        let (policies, webhooks) = (&self.inner.policies, &self.inner.webhooks);
+        // Webhooks that change objects have a say in deletions too.
         let deleted = admitted.operation == Operation::Delete;
         let (changes, judges) = (deleted && webhooks.may_mutate(snapshot), webhooks.may_validate(snapshot));
-        if !is_shown(admitted.target) || !(changes || judges) {
+        let decides = policies.may_validate(snapshot);
+        if !(changes || judges || decides) {
             return Ok(());
         }
-        let versions = self.all_versions(&admitted.target.def);
-        let question = self.question(admitted, snapshot, &versions);
-        if changes {
-            webhooks.mutate(&question, None, old, warnings, |_| Ok(())).await?;
+        if let (Some(Subresource::Scale), Some(object), Some(old)) =
+            (admitted.target.subresource, object, old)
+        {
+            let def = &admitted.target.def;
+            let ((part, scaled), (_, old)) = (scale::shown(def, object)?, scale::shown(def, old)?);
+            let admitted = Admitted { part: Some(&part), ..*admitted };
+            return self.judged_by(&admitted, snapshot, Some(&scaled), Some(&old), warnings).await;
         }
+        self.judged_by(admitted, snapshot, object, old, warnings).await
+    }
+
+    async fn judged_by(
+        &self,
+        admitted: &Admitted<'_>,
+        snapshot: &Snapshot,
+        object: Option<&Value>,
+        old: Option<&Value>,
+        warnings: &mut Vec<String>,
+    ) -> Answer<()> {
+        let (policies, webhooks) = (&self.inner.policies, &self.inner.webhooks);
+        let (versions, registry) = (self.all_versions(&admitted.target.def), self.registry());
+        let question = self.question(admitted, snapshot, &versions, &registry);
+        if admitted.operation == Operation::Delete {
+            webhooks.mutate(&question, None, old, warnings, &mut Invoked::default(), 0).await?;
+        }
+        policies.judge(&question, object, old, warnings)?;
         webhooks.validate(&question, object, old, warnings).await
     }
 
     fn question<'a>(
-        &self,
+        &'a self,
         admitted: &'a Admitted<'a>,
         snapshot: &'a Snapshot,
         versions: &'a [Arc<ResourceDef>],
+        registry: &'a Registry,
     ) -> Question<'a> {
         Question {
             request: admitted.request(snapshot),
             versions,
+            part: admitted.part,
             dry_run: admitted.dry_run,
             uid: self.inner.names.uid(),
+            authorizer: &self.inner.authorizer,
+            registry,
         }
     }
 
@@ -157,9 +273,4 @@ impl Pipeline {
         let _ = tokio::time::timeout(ACCOUNT_WAIT, made).await;
         self.inner.store.snapshot()
     }
-}
-
-/// Whether the documents are what a webhook expects: of a scale they are the whole object, which it is not.
-fn is_shown(target: &Target) -> bool {
-    target.subresource != Some(Subresource::Scale)
 }

@@ -12,25 +12,29 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use store::{Change, Entry, Key, Precondition, Write, WriteError};
 
+use super::admit::Admitted;
 use super::object::{self, meta};
 use super::types::{Answer, Binding, Body, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::{Pipeline, metadata};
+use crate::admission::Operation;
 
 /// How often a binding is tried again because the pod changed (its status, mostly).
 const TRIES: usize = 8;
 
 impl Pipeline {
     /// Binds pods to nodes. Each binding succeeds or fails by itself; all writes of a try share a group.
-    pub async fn bind(&self, context: &RequestContext, bindings: Vec<Binding>) -> Vec<Answer<()>> {
+    pub async fn bind(&self, context: &RequestContext, mut bindings: Vec<Binding>) -> Vec<Answer<()>> {
         let pods = self.inner.pods.clone();
-        let mut results: Vec<Option<Answer<()>>> = bindings
-            .iter()
-            .map(|binding| {
-                let target = Target::object(pods.clone(), Some(&binding.namespace), &binding.pod)
-                    .part(Subresource::Binding);
-                self.allowed(context, "create", &target).err().map(Err)
-            })
-            .collect();
+        let mut results: Vec<Option<Answer<()>>> = Vec::with_capacity(bindings.len());
+        for binding in &mut bindings {
+            let target = Target::object(pods.clone(), Some(&binding.namespace), &binding.pod)
+                .part(Subresource::Binding);
+            let refused = match self.allowed(context, "create", &target) {
+                Ok(()) => self.admit_binding(context, &target, binding, false).await.err(),
+                Err(status) => Some(status),
+            };
+            results.push(refused.map(Err));
+        }
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let mut places = Vec::new();
@@ -72,6 +76,39 @@ impl Pipeline {
             .collect()
     }
 
+    /// Lets webhooks and policies change and judge a binding.
+    async fn admit_binding(
+        &self,
+        context: &RequestContext,
+        target: &Target,
+        binding: &mut Binding,
+        dry_run: bool,
+    ) -> Answer<()> {
+        let snapshot = self.inner.store.snapshot();
+        if !self.has_admission(&snapshot) {
+            return Ok(());
+        }
+        let part = object::part_def(&self.inner.pods, "binding")?;
+        let operation = Operation::Create;
+        let admitted =
+            Admitted { context, target, storage: &target.def, part: Some(&part), dry_run, operation };
+        let mut document = json!({
+            "kind": "Binding",
+            "apiVersion": "v1",
+            "metadata": {"name": binding.pod, "namespace": binding.namespace},
+            "target": {"kind": "Node", "name": binding.node},
+        });
+        if !binding.uid.is_empty() {
+            document["metadata"]["uid"] = binding.uid.as_str().into();
+        }
+        if !binding.annotations.is_empty() {
+            document["metadata"]["annotations"] = json!(binding.annotations);
+        }
+        self.ask(&admitted, &snapshot, &mut document, &mut Vec::new()).await?;
+        *binding = read(&document)?;
+        Ok(())
+    }
+
     pub(super) async fn create_binding(
         &self,
         context: &RequestContext,
@@ -90,8 +127,11 @@ impl Pipeline {
         if target.name.is_some() {
             metadata::named(target, &mut document)?;
         }
-        let binding = read(&document)?;
+        let mut binding = read(&document)?;
         if options.dry_run {
+            let pod = Target::object(self.inner.pods.clone(), Some(&binding.namespace), &binding.pod)
+                .part(Subresource::Binding);
+            self.admit_binding(context, &pod, &mut binding, true).await?;
             let key = Key::new(&self.inner.buckets.pods, &binding.namespace, &binding.pod);
             let snapshot = self.inner.store.snapshot();
             let entry = snapshot.get(&key).ok_or_else(|| Status::not_found("", "pods", &binding.pod))?;

@@ -61,7 +61,8 @@ impl Pipeline {
             let old = object::stored(entry)?;
             let one = named(def, entry.key.namespace(), entry.key.name());
             let (dry_run, operation) = (options.dry_run, Operation::Delete);
-            let admitted = Admitted { context, target: &one, storage: &storage, dry_run, operation };
+            let admitted =
+                Admitted { context, target: &one, storage: &storage, part: None, dry_run, operation };
             let _permit = self.judge(&admitted, &snapshot, None, Some(&old), &mut Vec::new()).await?;
             let plan = delete::plan(def, &old, options, context.now);
             if let Some(write) = delete::to_write(entry, &plan, self.author(context, "")) {

@@ -39,7 +39,7 @@ impl Pipeline {
             None => {}
             Some(Subresource::Binding) => return self.create_binding(context, target, &body, options).await,
             Some(Subresource::Eviction) => return self.evict(context, target, &body, options).await,
-            Some(Subresource::Token) => return self.token(context, target, &body, options),
+            Some(Subresource::Token) => return self.token(context, target, &body, options).await,
             Some(_) => return Err(object::method_not_allowed()),
         }
         if review::is_review(&target.def) {
@@ -76,7 +76,7 @@ impl Pipeline {
         codec::to_storage(def, &mut document);
         metadata::begin_create(&mut document, self.inner.names.uid(), context.now)?;
         let (dry_run, operation) = (options.dry_run, Operation::Create);
-        let admitted = Admitted { context, target, storage: &storage, dry_run, operation };
+        let admitted = Admitted { context, target, storage: &storage, part: None, dry_run, operation };
         self.admit(&admitted, &snapshot, &mut document, None, &mut warnings).await?;
         let status = self.inner.kinds.keeps_status(&storage).then(|| document["status"].take());
         kinds::prepare_for_create(&storage, &mut document);
@@ -130,6 +130,7 @@ impl Pipeline {
         let name = meta(document, "name").to_owned();
         let mut errors = kinds::validate(storage, document);
         crate::crd::rules::check(storage, document, None, &mut errors);
+        crate::admission::check_kind(storage, document, &mut errors);
         if !errors.is_empty() {
             return Err(kinds::invalid(def, &name, &errors));
         }

@@ -46,9 +46,12 @@ impl Pipeline {
         let snapshot = self.inner.store.snapshot();
         let pod = object::stored(&*self.existing(&snapshot, &pod_target)?)?;
         let (dry_run, operation) = (options.dry_run, Operation::Create);
-        let admitted = Admitted { context, target, storage: &target.def, dry_run, operation };
+        let admitted =
+            Admitted { context, target, storage: &target.def, part: Some(&def), dry_run, operation };
         let mut eviction = decoded.object;
         admitted.mutate(&snapshot, &mut eviction, Some(&pod))?;
+        let mut warnings = decoded.warnings;
+        self.ask(&admitted, &snapshot, &mut eviction, &mut warnings).await?;
         for _ in 0..TRIES {
             let snapshot = self.inner.store.snapshot();
             let pod = self.existing(&snapshot, &pod_target)?;
@@ -69,8 +72,10 @@ impl Pipeline {
                 Err(error) => return Err(object::write_failed(&error)),
             }
         }
-        self.remove(context, &pod_target, &delete).await?;
-        Ok(Written { object: object::of_value(&object::success(None, Some(201))), created: true })
+        self.remove_admitted(context, &pod_target, &delete, true).await?;
+        let mut done = object::of_value(&object::success(None, Some(201)));
+        done.warnings = warnings;
+        Ok(Written { object: done, created: true })
     }
 
     /// The budget that must allow the eviction of `pod`; none for pods that do not serve anyway.

@@ -74,7 +74,7 @@ pub use types::*;
 pub use undelete::{Outcome, Undeleted};
 pub use watch::WatchStream;
 
-use crate::admission::{Quotas, Webhooks};
+use crate::admission::{Policies, Quotas, Webhooks};
 use crate::authn::Authenticator;
 use crate::crd::Definitions;
 use crate::kinds::Kinds;
@@ -108,6 +108,7 @@ struct Inner {
     pods: Arc<ResourceDef>,
     buckets: Buckets,
     authors: author::Authors,
+    policies: Policies,
     webhooks: Webhooks,
     client: Arc<Client>,
     converted: convert::Converted,
@@ -145,6 +146,7 @@ impl Pipeline {
                 pods,
                 buckets,
                 authors: Default::default(),
+                policies: Policies::default(),
                 webhooks: Webhooks::new(client.clone()),
                 client,
                 converted: Default::default(),

@@ -36,6 +36,24 @@ pub(super) fn of_entry(def: &ResourceDef, entry: &Entry) -> Answer<Object> {
     })
 }
 
+/// What a scale is, and the one of an object.
+pub(super) fn shown(def: &ResourceDef, object: &Value) -> Answer<(ResourceDef, Value)> {
+    let scale_def = object::part_def(def, "scale")?;
+    let scale = of(&scale_def, &Paths::of(def), object);
+    Ok((scale_def, scale))
+}
+
+/// Gives an object the number of replicas of a scale.
+pub(super) fn put_back(def: &ResourceDef, object: &mut Value, scale: &Value) -> Answer<()> {
+    let (paths, replicas) = (Paths::of(def), scale["spec"]["replicas"].as_i64().unwrap_or(0));
+    if structural::scale::find(object, &paths.replicas).and_then(Value::as_i64) == Some(replicas)
+        || structural::scale::set(object, &paths.replicas, replicas.into())
+    {
+        return Ok(());
+    }
+    Err(Status::bad_request(format!("{} is no place for a number", paths.replicas)))
+}
+
 /// Where an object has its numbers.
 struct Paths {
     replicas: String,

@@ -27,7 +27,7 @@ const DEFAULT_SECONDS: i64 = 3600;
 
 impl Pipeline {
     /// Issues a token. Nothing is stored.
-    pub(super) fn token(
+    pub(super) async fn token(
         &self,
         context: &RequestContext,
         target: &Target,
@@ -51,8 +51,11 @@ impl Pipeline {
         let account = self.existing(&snapshot, target)?;
         let account = object::stored(&account)?;
         let (dry_run, operation) = (options.dry_run, Operation::Create);
-        let admitted = Admitted { context, target, storage: &target.def, dry_run, operation };
+        let admitted =
+            Admitted { context, target, storage: &target.def, part: Some(&def), dry_run, operation };
         admitted.mutate(&snapshot, &mut request, None)?;
+        let mut warnings = decoded.warnings;
+        self.ask(&admitted, &snapshot, &mut request, &mut warnings).await?;
         complete(&mut request, namespace, name, context);
         let errors = validate(&request["spec"]);
         if !errors.is_empty() {
@@ -85,7 +88,7 @@ impl Pipeline {
         let expires = jiff::Timestamp::from_second(claims.exp).map_err(Status::internal)?;
         request["status"] = json!({"token": token, "expirationTimestamp": Time(expires).to_string()});
         let mut object = object::of_value(&request);
-        object.warnings = decoded.warnings;
+        object.warnings = warnings;
         Ok(Written { object, created: true })
     }
 }

@@ -170,7 +170,7 @@ impl Pipeline {
         }
         let snapshot = self.inner.store.snapshot();
         let (dry_run, operation) = (options.dry_run, Operation::Update);
-        let admitted = Admitted { context, target, storage: &storage, dry_run, operation };
+        let admitted = Admitted { context, target, storage: &storage, part: None, dry_run, operation };
         self.admit(&admitted, &snapshot, &mut new, Some(old), &mut warnings).await?;
         match part {
             Part::Main => {
@@ -192,6 +192,7 @@ impl Pipeline {
             Part::Status => kinds::validate_status_update(&storage, &new, old),
         });
         crate::crd::rules::check(&storage, &new, Some(old), &mut errors);
+        crate::admission::check_kind(&storage, &new, &mut errors);
         dedup(&mut errors);
         if !errors.is_empty() {
             return Err(kinds::invalid(def, name, &errors));

@@ -37,6 +37,7 @@ use rpc::v1::port_forward_request::Message as Sent;
 use rpc::v1::{
     ContainerInput, ContainerOpen, ContainerOutput, PortForwardData, PortForwardOpen, PortForwardRequest,
 };
+use serde_json::json;
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -87,7 +88,13 @@ pub(crate) async fn connect(
     match target.subresource {
         Some(Subresource::Exec) => stream_process(app, context, target, head, query, Verb::Exec).await,
         Some(Subresource::Attach) => stream_process(app, context, target, head, query, Verb::Attach).await,
-        _ => stream_ports(app, context, target, head),
+        _ => {
+            let ports = query.iter().filter(|(name, _)| name == "ports");
+            let ports: Vec<i32> = ports.filter_map(|(_, value)| value.parse().ok()).collect();
+            let options = if ports.is_empty() { json!({}) } else { json!({"ports": ports}) };
+            app.pipeline.connect(context, target, options).await?;
+            stream_ports(app, context, target, head)
+        }
     }
 }
 
@@ -110,7 +117,7 @@ async fn stream_process(
         stderr: open.stderr,
         tty: open.tty,
     };
-    let (host, open) = locate(&app.pipeline, context, target, verb, open)?;
+    let (host, open) = locate(&app.pipeline, context, target, verb, open).await?;
     let (input, queue) = mpsc::channel(QUEUE);
     let output = app.kubelets.process(&host, verb, requests(open, queue)).await?;
     let call = ProcessCall { input, output };
@@ -174,7 +181,7 @@ async fn upgraded(on_upgrade: OnUpgrade) -> Option<TokioIo<Upgraded>> {
 }
 
 /// Checks what is asked, and finds which container of which node is meant.
-pub(crate) fn locate(
+pub(crate) async fn locate(
     pipeline: &Pipeline,
     context: &RequestContext,
     target: &Target,
@@ -184,6 +191,7 @@ pub(crate) fn locate(
     options::check(verb, &open)?;
     // Whoever may only read must not run commands, however it asks.
     let host = pipeline.pod_host(context, "create", target)?;
+    pipeline.connect(context, target, options::told(&open)).await?;
     let pod: logs::Pod = serde_json::from_slice(&host.pod).map_err(Status::internal)?;
     open.container = logs::container(&open.container, &pod)?;
     if open.pod_uid.is_empty() {

@@ -2,6 +2,7 @@
 
 use api::status::Status;
 use rpc::v1::ContainerOpen;
+use serde_json::{Value, json};
 
 use super::Verb;
 use crate::pipeline::Target;
@@ -35,6 +36,25 @@ pub(super) fn process(
     };
     check(verb, &open)?;
     Ok(open)
+}
+
+/// What is asked for, as admission sees it: `PodExecOptions` or `PodAttachOptions`.
+pub(crate) fn told(open: &ContainerOpen) -> Value {
+    let mut told = json!({});
+    for (field, is_on) in
+        [("stdin", open.stdin), ("stdout", open.stdout), ("stderr", open.stderr), ("tty", open.tty)]
+    {
+        if is_on {
+            told[field] = true.into();
+        }
+    }
+    if !open.container.is_empty() {
+        told["container"] = open.container.as_str().into();
+    }
+    if !open.command.is_empty() {
+        told["command"] = json!(open.command);
+    }
+    told
 }
 
 /// Whether it makes sense.

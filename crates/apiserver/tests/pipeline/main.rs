@@ -7,6 +7,7 @@ mod harness;
 mod hostile;
 mod model;
 mod pods;
+mod policies;
 mod quotas;
 mod reads;
 mod recorded;

@@ -371,12 +371,38 @@ async fn a_dry_run_asks_only_who_has_no_side_effects() {
     let target = server.target(MAPS, None);
     server.pipeline.create(&server.context, &target, body(&map("a")), &dry).await.expect("allowed");
     assert_eq!(hooks.questions()[0]["dryRun"], true);
-    let mut stored = server.get(VALIDATING, "judge").await.expect("stored");
-    stored["webhooks"][0]["matchConditions"] = json!([{"name": "c", "expression": "true"}]);
-    stored["webhooks"][0]["sideEffects"] = "None".into();
-    server.update(VALIDATING, &stored).await.expect("configured");
-    let status = server.create(MAPS, map("a")).await.expect_err("it cannot be evaluated");
-    assert!(status.message.contains("match conditions cannot be evaluated"), "{status}");
+}
+
+#[tokio::test]
+async fn conditions_decide_whether_a_webhook_is_asked() {
+    let hooks = Hooks::start().await;
+    let condition = |name: &str, expression: &str| json!({"name": name, "expression": expression});
+    let (no, broken) =
+        (condition("no", "object.metadata.name != 'a'"), condition("broken", "object.none == 1"));
+    let yes = condition("yes", "authorizer.group('').resource('pods').check('get').allowed()");
+    for (conditions, failure, asked, code) in [
+        (json!([yes]), "Fail", true, 403),
+        (json!([yes, no]), "Fail", false, 201),
+        (json!([broken, no]), "Fail", false, 201),
+        (json!([broken, yes]), "Fail", false, 403),
+        (json!([broken, yes]), "Ignore", false, 201),
+    ] {
+        let server = local().await;
+        let more = json!({"matchConditions": conditions, "failurePolicy": failure});
+        hooks.validating(&server, "judge", "/deny", more).await;
+        let made = server.create(MAPS, map("a")).await;
+        assert_eq!(made.as_ref().map_or_else(|status| status.code, |_| 201), code, "{conditions} {failure}");
+        assert_eq!(!hooks.questions().is_empty(), asked, "{conditions} {failure}");
+        if let (Err(status), false) = (made, asked) {
+            let why = "expression 'object.none == 1' resulted in error: no such key: none";
+            assert_eq!(status.message, format!("configmaps \"a\" is forbidden: {why}"));
+        }
+    }
+    let server = local().await;
+    let more = json!({"matchConditions": [condition("c", "object.a ==")]});
+    let made = hooks.configuration("ValidatingWebhookConfiguration", "judge", "/deny", more);
+    let status = server.create(VALIDATING, made).await.expect_err("refused");
+    assert!(status.message.contains("webhooks[0].matchConditions[0].expression: Invalid value"), "{status}");
 }
 
 #[tokio::test]

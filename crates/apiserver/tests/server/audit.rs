@@ -129,3 +129,54 @@ async fn watches_are_recorded_when_they_begin_and_end_and_grpc_is_too() {
     assert_eq!(records[2]["objectRef"]["resource"], "backups");
     assert_eq!(records[2]["responseStatus"]["code"], 403);
 }
+
+#[tokio::test]
+async fn what_admission_did_is_recorded() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let asker = start(directory.path()).await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let about = |resource: &str| {
+        json!({"resourceRules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"],
+            "resources": [resource]}]})
+    };
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "p"}, "spec": {"matchConstraints": about("configmaps"),
+        "validations": [{"expression": "true"}, {"expression": "object.data.k != 'v'", "message": "not v"}],
+        "auditAnnotations": [{"key": "keys", "valueExpression": "string(object.data.size()) + ' keys'"},
+            {"key": "none", "valueExpression": "null"}]}});
+    let bound = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Audit"]}});
+    assert_eq!(asker.post(&format!("{group}/validatingadmissionpolicies"), &policy).await.code, 201);
+    assert_eq!(asker.post(&format!("{group}/validatingadmissionpolicybindings"), &bound).await.code, 201);
+    let named = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "labels": {
+        "pod-security.kubernetes.io/audit": "baseline"}}});
+    assert_eq!(asker.post("/api/v1/namespaces", &named).await.code, 201);
+    let made = asker.post("/api/v1/namespaces/default/configmaps", &config_map("a", "v")).await;
+    assert_eq!(made.code, 201, "{}", made.text());
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": true,
+        "serviceAccountName": "none", "containers": [{"name": "c", "image": "i"}]}});
+    let template = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {"metadata": {"labels": {"a": "b"}}, "spec": pod["spec"]}}});
+    assert_eq!(asker.post("/apis/apps/v1/namespaces/n/replicasets", &template).await.code, 201);
+    asker.stop().await;
+
+    let (records, _) = records(directory.path());
+    let [.., map, set] = records.as_slice() else { panic!("{records:#?}") };
+    let told = &map["annotations"];
+    assert_eq!(told["p/keys"], "1 keys");
+    assert!(told["p/none"].is_null());
+    let failed = told["validation.policy.admission.k8s.io/validation_failure"].as_str().expect("a failure");
+    assert_eq!(
+        serde_json::from_str::<Value>(failed).expect("JSON"),
+        json!([{"message": "not v", "policy": "p", "binding": "b", "expressionIndex": 1,
+            "validationActions": ["Audit"]}])
+    );
+    let violated = set["annotations"]["pod-security.kubernetes.io/audit-violations"].as_str();
+    assert!(
+        violated.is_some_and(
+            |text| text.starts_with("would violate PodSecurity \"baseline:latest\": host namespaces")
+        ),
+        "{set:#?}"
+    );
+}

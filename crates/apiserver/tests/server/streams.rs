@@ -249,3 +249,24 @@ async fn grpc_is_passed_on_to_the_kubelet() {
     assert_eq!(rpc::status::from_grpc(&refused.expect_err("refused")).code, 400);
     asker.stop().await;
 }
+
+#[tokio::test]
+async fn policies_have_a_say_in_streams() {
+    let asker = start().await;
+    let group = "/apis/admissionregistration.k8s.io/v1";
+    let policy = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "p"}, "spec": {"matchConstraints": {"resourceRules": [{"operations": ["CONNECT"],
+            "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/exec"]}]},
+        "validations": [{"message": "no shells", "expression":
+            "request.operation == 'CONNECT' && request.name == 'p' && object.kind == 'PodExecOptions' && object.command[0] != 'sh'"}]}});
+    let bound = json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "b"}, "spec": {"policyName": "p", "validationActions": ["Deny"]}});
+    assert_eq!(asker.post(&format!("{group}/validatingadmissionpolicies"), &policy).await.code, 201);
+    assert_eq!(asker.post(&format!("{group}/validatingadmissionpolicybindings"), &bound).await.code, 201);
+    for (command, code) in [("sh", 422), ("ls", 101)] {
+        let path = format!("{POD}/exec?command={command}&stdout=true");
+        let (head, _stream) = upgrade(&asker, &path, "v5.channel.k8s.io").await;
+        assert!(head.starts_with(&format!("HTTP/1.1 {code} ")), "{command}: {head}");
+    }
+    asker.stop().await;
+}

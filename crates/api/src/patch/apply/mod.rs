@@ -180,6 +180,29 @@ fn noted_manifest(object: &Value) -> Option<&str> {
     object["metadata"]["annotations"][LAST_APPLIED].as_str()
 }
 
+/// Merges a document into an object as an apply would, but keeps no account of who owns what. What is applied as one
+/// value may not be in it: the rest of such a value would be lost.
+pub fn merge_into(def: &ResourceDef, object: &mut Value, document: &Value) -> Result<(), String> {
+    let root = Kind::root(&def.schema);
+    typed::field_set(root, document).map_err(|errors| {
+        let reasons = match errors.as_slice() {
+            [one] => one.clone(),
+            many => format!("errors:\n  {}", many.join("\n  ")),
+        };
+        format!("failed to convert patch object to typed object: {reasons}")
+    })?;
+    let mut atomic = Vec::new();
+    typed::atomic_values(&def.schema, document, "", &mut atomic);
+    if !atomic.is_empty() {
+        let all = atomic.join(", ");
+        return Err(format!(
+            "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: {all}"
+        ));
+    }
+    typed::merge(root, object, document);
+    Ok(())
+}
+
 fn check_applied(def: &ResourceDef, applied: &Value) -> Result<(), Status> {
     let (given, expected) = (applied["apiVersion"].as_str().unwrap_or_default(), def.api_version());
     if given != expected {

@@ -330,6 +330,36 @@ pub(super) fn merge(kind: Kind<'_>, live: &mut Value, applied: &Value) {
     }
 }
 
+/// The paths of the lists, maps and objects in a document that are applied as one value.
+pub(super) fn atomic_values(def: &TypeDef, value: &Value, path: &str, found: &mut Vec<String>) {
+    for (name, value) in value.as_object().into_iter().flatten() {
+        if let Some(field) = def.field(name) {
+            atomic_value(&field.shape, value, &format!("{path}.{name}"), found);
+        }
+    }
+}
+
+fn atomic_value(shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>) {
+    match (shape, value) {
+        (Shape::Object(def), Value::Object(_)) => {
+            if def.atomic {
+                found.push(path.to_owned());
+            }
+            atomic_values(def, value, path, found);
+        }
+        (Shape::Map { atomic: true, .. }, Value::Object(_)) => found.push(path.to_owned()),
+        (Shape::List { item, kind }, Value::Array(items)) => {
+            if *kind == ListKind::Atomic {
+                found.push(path.to_owned());
+            }
+            for (index, value) in items.iter().enumerate() {
+                atomic_value(item, value, &format!("{path}[{index}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Keeps the live order, except that elements of both stand in the applied order; new ones stand where the applied
 /// list has them between its neighbours.
 fn merge_lists(kind: Kind<'_>, live: Vec<Value>, applied: &[Value]) -> Vec<Value> {

@@ -1,8 +1,8 @@
 //! PodSecurity: how much a pod of a namespace may do to the machine it runs on, by the labels of the namespace.
 //!
 //! Three modes, each with a level and a version: what `enforce` forbids is refused, what `warn` forbids is told to
-//! the user, also of the templates of workloads; `audit` has nobody to tell yet but is checked for its form. What
-//! the levels forbid is in [`checks`].
+//! the user, also of the templates of workloads; and what `audit` forbids, to the audit log. What the levels forbid is
+//! in [`checks`].
 
 mod checks;
 
@@ -17,6 +17,7 @@ use serde_json::Value;
 use store::{Bucket, Entry};
 
 use super::{Operation, Request, items, read, text};
+use crate::audit;
 use crate::pipeline::{Subresource, header};
 
 const PREFIX: &str = "pod-security.kubernetes.io/";
@@ -131,6 +132,8 @@ fn of_pod(
     }
     let mut errors = Vec::new();
     let enforced = policy("enforce", |key| labels.get(key), &mut errors);
+    audit::annotate(audit::Level::Metadata, format!("{PREFIX}enforce-policy"), enforced.to_string());
+    audited(policy("audit", |key| labels.get(key), &mut errors), pod);
     if let Some(why) = violations(enforced, pod) {
         return Err(request.forbid(
             Some(pod),
@@ -140,6 +143,14 @@ fn of_pod(
     let told = policy("warn", |key| labels.get(key), &mut errors);
     warn(told, pod, warnings);
     Ok(())
+}
+
+/// Tells the audit log.
+fn audited(policy: Policy, pod: &Value) {
+    if let Some(why) = violations(policy, pod) {
+        let told = format!("would violate PodSecurity {}: {why}", super::quoted(&policy.to_string()));
+        audit::annotate(audit::Level::Metadata, format!("{PREFIX}audit-violations"), told);
+    }
 }
 
 fn warn(policy: Policy, pod: &Value, warnings: &mut Vec<String>) {
@@ -163,6 +174,7 @@ fn of_template(request: &Request<'_>, object: &Value, warnings: &mut Vec<String>
     };
     let Some(namespace) = namespace(request).filter(|_| template.is_object()) else { return };
     let labels = &header(namespace).labels;
+    audited(policy("audit", |key| labels.get(key), &mut Vec::new()), template);
     warn(policy("warn", |key| labels.get(key), &mut Vec::new()), template, warnings);
 }
 

@@ -5,10 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::PatchOperation;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
-use crate::admission::{Operation, quoted};
-use crate::pipeline::UserInfo;
+use crate::admission::quoted;
 
 /// Versions of the question that can be asked, the best first.
 const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
@@ -16,45 +14,6 @@ const VERSIONS: [&str; 2] = ["v1", "v1beta1"];
 /// The version in which a webhook is asked.
 pub(super) fn version(accepted: &[String]) -> Option<&'static str> {
     VERSIONS.into_iter().find(|version| accepted.iter().any(|own| own == version))
-}
-
-/// A resource and its kind in one version, as `{"group": ..}`.
-pub(super) fn kind(group: &str, version: &str, kind: &str) -> Value {
-    json!({"group": group, "version": version, "kind": kind})
-}
-
-/// A resource in one version.
-pub(super) fn resource(group: &str, version: &str, resource: &str) -> Value {
-    json!({"group": group, "version": version, "resource": resource})
-}
-
-/// Who asks, as webhooks are told.
-pub(super) fn user(user: &UserInfo) -> Value {
-    let mut info = json!({"username": user.name});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.as_str().into();
-    }
-    if !user.groups.is_empty() {
-        info["groups"] = json!(user.groups);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
-}
-
-/// The kind of the options of an operation.
-pub(super) fn options(operation: Operation, dry_run: bool) -> Value {
-    let kind = match operation {
-        Operation::Create => "CreateOptions",
-        Operation::Update => "UpdateOptions",
-        Operation::Delete => "DeleteOptions",
-    };
-    let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
-    if dry_run {
-        options["dryRun"] = json!(["All"]);
-    }
-    options
 }
 
 /// What a webhook said.

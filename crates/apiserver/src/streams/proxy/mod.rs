@@ -62,6 +62,7 @@ pub(crate) async fn proxy(app: &App, request: Proxied<'_>) -> Result<Response<Bo
     if path.is_empty() {
         return Ok(to_its_root(head));
     }
+    app.pipeline.connect(context, target, serde_json::json!({"path": path})).await?;
     let asked = head.uri.path();
     let prefix = asked.strip_suffix(path).unwrap_or(asked);
     let (ports, port) = find(app, context, target)?;
