@@ -4,12 +4,14 @@
 
 use std::collections::HashMap;
 
+use api::quantity::Quantity;
 use api::time::Time;
 use jiff::Timestamp;
 
 use crate::actions::{
     Observed, is_started, restart_at, restart_delay, restart_policy, should_restart, spec_hash,
 };
+use crate::container::resources::{limits, milli_of_quota};
 use crate::pod::{
     Container, ContainerState, ContainerStatus, Ip, Pod, PodCondition, PodPhase, PodStatus,
     ResourceRequirements, RestartPolicy, Running, Terminated, qos_class,
@@ -190,7 +192,7 @@ fn container_status(
     };
     if role != Role::Ephemeral && container.resources != ResourceRequirements::default() {
         status.allocated_resources.clone_from(&container.resources.requests);
-        status.resources = Some(container.resources.clone());
+        status.resources = Some(in_force(container, record));
     }
     if !record.image.is_empty() {
         status.image.clone_from(&record.image);
@@ -356,9 +358,11 @@ fn phase(pod: &Pod, init: &[ContainerStatus], main: &[ContainerStatus], ended: b
         // Nothing will be started again: the pod has come to its end, whatever its restart policy.
         return if succeeded == main.len() { PodPhase::Succeeded } else { PodPhase::Failed };
     }
+    // A sidecar that is still ending keeps its pod from having ended: whoever sees the end must see all of it.
+    let side_runs = init.iter().any(|status| status.state.running.is_some());
     if init_is_pending || waiting > 0 {
         PodPhase::Pending
-    } else if running > 0 {
+    } else if running > 0 || (side_runs && stopped > 0) {
         PodPhase::Running
     } else if stopped > 0 {
         if again {
@@ -416,6 +420,20 @@ fn conditions(pod: &Pod, status: &PodStatus, sandbox_ready: bool, now: Timestamp
     let others: Vec<PodCondition> = others.cloned().collect();
     conditions.extend(others);
     conditions
+}
+
+/// What the kernel was told of: what was given, unless a change of that has not got there yet.
+fn in_force(container: &Container, record: &ContainerRecord) -> ResourceRequirements {
+    let mut given = container.resources.clone();
+    let Some(has) = record.resources.filter(|_| record.state == RuntimeState::Running) else { return given };
+    let wanted = limits(container);
+    if let Some(bytes) = has.memory.filter(|_| has.memory != wanted.memory) {
+        given.limits.insert("memory".to_owned(), Quantity::bytes(bytes));
+    }
+    if let Some(quota) = has.cpu_quota.filter(|_| has.cpu_quota != wanted.cpu_quota) {
+        given.limits.insert("cpu".to_owned(), Quantity::from_milli(milli_of_quota(quota)));
+    }
+    given
 }
 
 /// Says how far a change of resources has come, and nothing once it is done.

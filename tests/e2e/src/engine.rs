@@ -75,6 +75,14 @@ impl Engine {
         Ok(())
     }
 
+    /// Kills it without grace; its containers run on until it is back.
+    pub async fn kill(&self) -> Result<()> {
+        let Some(mut child) = self.child.lock().await.take() else { return Ok(()) };
+        child.start_kill()?;
+        child.wait().await?;
+        Ok(())
+    }
+
     /// Ends it for good, and takes its bridge away.
     pub async fn end(&self) -> Result<()> {
         self.stop().await?;

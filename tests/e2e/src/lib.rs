@@ -9,12 +9,14 @@ mod host;
 mod http;
 mod namespace;
 mod process;
+mod soak;
 
 pub use engine::Engine;
 pub use host::{Host, PORT};
 pub use http::{Answer, get};
 pub use namespace::{Namespace, is_ready};
 pub use process::{Output, run};
+pub use soak::{Soak, soak};
 
 /// How long anything may take to happen. Generous: a machine under test is slow at times, and nothing waits longer
 /// than it has to.

@@ -24,6 +24,11 @@ pub fn cpu_quota(milli: i64) -> i64 {
     (milli * QUOTA_PERIOD / 1000).max(MIN_QUOTA)
 }
 
+/// The amount of cpu of so many microseconds per period.
+pub fn milli_of_quota(quota: i64) -> i64 {
+    quota.saturating_mul(1000) / QUOTA_PERIOD
+}
+
 /// What a container is given.
 pub fn limits(container: &Container) -> Resources {
     let resources = &container.resources;

@@ -112,6 +112,40 @@ fn a_pod_that_runs_is_ready_and_has_its_addresses() {
 }
 
 #[test]
+fn a_pod_has_not_ended_while_a_sidecar_of_it_runs() {
+    let side = json!({"name": "side", "image": "i", "restartPolicy": "Always"});
+    let pod = pod(json!({
+        "restartPolicy": "Never", "initContainers": [side], "containers": [{"name": "main", "image": "a"}],
+    }));
+    let status = World::default().status(&pod, vec![runs("side"), exited("main", 0)]);
+    assert_eq!(status.phase, PodPhase::Running);
+    let status = World::default().status(&pod, vec![exited("side", 137), exited("main", 0)]);
+    assert_eq!(status.phase, PodPhase::Succeeded);
+}
+
+#[test]
+fn resources_in_force_are_told_until_new_ones_are() {
+    let limits = json!({"cpu": "200m", "memory": "48Mi"});
+    let pod = pod(json!({"containers": [{"name": "main", "image": "a", "resources": {"limits": limits}}]}));
+    let told = |resources| {
+        let record = ContainerRecord { resources, ..runs("main") };
+        let status = World::default().status(&pod, vec![record]).container_statuses.remove(0);
+        let limits = status.resources.expect("resources").limits;
+        (limits["cpu"].to_string(), limits["memory"].to_string())
+    };
+    let has = |cpu_quota, memory| {
+        Some(crate::runtime::Resources {
+            cpu_shares: Some(204),
+            cpu_quota: Some(cpu_quota),
+            memory: Some(memory),
+        })
+    };
+    assert_eq!(told(has(10_000, 32 << 20)), ("100m".to_owned(), "32Mi".to_owned()));
+    assert_eq!(told(has(20_000, 48 << 20)), ("200m".to_owned(), "48Mi".to_owned()));
+    assert_eq!(told(None), ("200m".to_owned(), "48Mi".to_owned()));
+}
+
+#[test]
 fn the_phase_follows_the_exit_codes_and_the_restart_policy() {
     for (policy, code, phase) in [
         ("Always", 0, PodPhase::Running),

@@ -17,7 +17,7 @@ use crate::container::resources::{cpu_shares, pod_limits, pod_requests};
 use crate::container::{References, container_config, sandbox_config};
 use crate::pod::{Container, Pod, QosClass, qos_class};
 use crate::runtime::{
-    Below, ContainerState, Image, Mount, NodeResources, PodResources, RuntimeError, RuntimePod,
+    Below, ContainerState, Image, Mount, NodeResources, PodResources, Resources, RuntimeError, RuntimePod,
     SandboxConfig, SandboxRecord, SandboxState,
 };
 use crate::status::{ResizeCondition, reasons};
@@ -47,10 +47,20 @@ impl Shared {
         for kill in &actions.kill {
             self.kill(state, Some(pod), runtime, kill);
         }
-        self.resize(state, pod, actions).await?;
         let held = &self.dependencies.runtime;
+        let given = pod_resources(pod);
+        if !actions.resize.is_empty() {
+            // A container may have no more than its pod: until all of them have what is new, the pod has no limits.
+            let unlimited = Resources { cpu_quota: None, memory: None, ..given.resources };
+            let meanwhile = PodResources { resources: unlimited, ..given };
+            held.set_pod_resources(&pod.metadata.uid, meanwhile).await?;
+            self.resize(state, pod, actions).await?;
+        }
         if actions.create_sandbox.is_some() || !actions.resize.is_empty() || !actions.start.is_empty() {
-            held.set_pod_resources(&pod.metadata.uid, pod_resources(pod)).await?;
+            // Whatever is made for a pod is found again by its folder, even if the pod never comes to have a sandbox.
+            let path = self.folder(&pod.metadata.uid).path().to_owned();
+            tokio::fs::create_dir_all(&path).await.map_err(|source| SyncError::Io { path, source })?;
+            held.set_pod_resources(&pod.metadata.uid, given).await?;
         }
         for id in &actions.remove_containers {
             held.remove_container(id).await?;

@@ -93,6 +93,12 @@ pub async fn without_docker_a_node_is_not_ready_and_pods_come_back_with_it(host:
     Ok(())
 }
 
+/// The short form of what `scripts/test --soak` does for long.
+pub async fn nothing_is_left_of_pods_that_came_and_went_among_faults(host: &Host) -> Result<()> {
+    let time = std::time::Duration::from_secs(40);
+    e2e::soak(host, e2e::Soak { pods: 10, time, seed: 7 }).await
+}
+
 pub async fn up_twice_changes_nothing_and_down_leaves_nothing(host: &Host) -> Result<()> {
     let before = std::fs::read_to_string(host.data_dir().join("run/state.json"))?;
     host.up().await?.ok()?;

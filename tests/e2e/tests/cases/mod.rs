@@ -75,6 +75,7 @@ pub fn faults() -> Vec<Case> {
         case!(faults::every_daemon_may_be_killed_while_it_works),
         case!(faults::a_kubelet_finds_its_pods_again),
         case!(faults::without_docker_a_node_is_not_ready_and_pods_come_back_with_it),
+        case!(faults::nothing_is_left_of_pods_that_came_and_went_among_faults),
         case!(history::a_cluster_comes_back_from_a_backup),
         case!(faults::up_twice_changes_nothing_and_down_leaves_nothing),
     ]
