@@ -66,6 +66,31 @@ impl Server {
             .expect("created");
     }
 
+    /// Makes a policy about pods, and binds it.
+    async fn bound(&self, kind: &str, more: serde_json::Value) {
+        let mut spec = json!({"failurePolicy": "Fail", "matchConstraints": {"resourceRules": [{
+            "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}]}});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        let mut binding = json!({"policyName": "p"});
+        if kind == "Validating" {
+            binding["validationActions"] = json!(["Deny"]);
+        }
+        let group = "admissionregistration.k8s.io";
+        let (policies, kind) =
+            (format!("{}admissionpolicies", kind.to_lowercase()), format!("{kind}AdmissionPolicy"));
+        let bindings = (policies.replace("policies", "policybindings"), format!("{kind}Binding"));
+        for ((plural, kind), spec) in [((policies, kind), spec), (bindings, binding)] {
+            let def = self.pipeline.registry().resource(group, "v1", &plural).expect("built in");
+            let document = json!({"apiVersion": format!("{group}/v1"), "kind": kind, "metadata": {"name": "p"},
+                "spec": spec});
+            let (target, body) = (Target::collection(def, None), Body::json(document.to_string()));
+            let options = WriteOptions::default();
+            self.pipeline.create(&self.context, &target, body, &options).await.expect("created");
+        }
+    }
+
     async fn fill(self) -> Self {
         for index in 0..OBJECTS {
             self.create(pod(Some(index))).await;
@@ -159,6 +184,34 @@ fn writes(criterion: &mut Criterion, runtime: &Runtime) {
             BatchSize::SmallInput,
         );
     });
+    group.finish();
+}
+
+/// What one policy and its binding add to a create.
+fn policies(criterion: &mut Criterion, runtime: &Runtime) {
+    let mut group = criterion.benchmark_group("admission");
+    group.measurement_time(Duration::from_secs(3)).sample_size(20);
+    for (name, kind, more) in [
+        ("create a pod without policies", "", json!({})),
+        (
+            "create a pod under a validating policy",
+            "Validating",
+            json!({"validations": [{"expression": "object.spec.containers.all(c, c.image.startsWith('nginx:'))"}]}),
+        ),
+        (
+            "create a pod under a mutating policy",
+            "Mutating",
+            json!({"reinvocationPolicy": "Never", "mutations": [{"patchType": "ApplyConfiguration",
+                "applyConfiguration": {"expression":
+                    "Object{metadata: Object.metadata{labels: {'image': object.spec.containers[0].image.split(':')[0]}}}"}}]}),
+        ),
+    ] {
+        let server = runtime.block_on(Server::start());
+        if !kind.is_empty() {
+            runtime.block_on(server.bound(kind, more));
+        }
+        group.bench_function(name, |bencher| bencher.iter(|| runtime.block_on(server.create(pod(None)))));
+    }
     group.finish();
 }
 
@@ -281,6 +334,7 @@ fn stages(criterion: &mut Criterion, runtime: &Runtime) {
 fn all(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     writes(criterion, &runtime);
+    policies(criterion, &runtime);
     reads(criterion, &runtime);
     watches(criterion, &runtime);
     stages(criterion, &runtime);

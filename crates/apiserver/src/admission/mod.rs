@@ -10,6 +10,7 @@
 //! [`resource_quota`] has who wants the same wait for each other. The verbs of the
 //! [pipeline](crate::pipeline) come here through one file, `admit`.
 
+mod certificates;
 mod configured;
 mod default_ingress_class;
 mod default_storage_class;
@@ -44,6 +45,7 @@ use store::{Bucket, Entry, Key, Snapshot};
 
 use crate::pipeline::{Subresource, UserInfo};
 
+pub(crate) use certificates::check as check_certificates;
 pub(crate) use namespace_lifecycle::check_namespace;
 pub(crate) use policies::{Mutated, Policies, check_kind};
 pub(crate) use question::Question;

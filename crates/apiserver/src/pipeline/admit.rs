@@ -165,7 +165,9 @@ impl Pipeline {
         old: Option<&Value>,
         warnings: &mut Vec<String>,
     ) -> Answer<Permit> {
-        admission::validate(&admitted.request(snapshot), object, old, warnings)?;
+        let request = admitted.request(snapshot);
+        admission::validate(&request, object, old, warnings)?;
+        admission::check_certificates(&request, &*self.inner.authorizer, object, old)?;
         self.ask_judges(admitted, snapshot, object, old, warnings).await?;
         // Last, since who is counted is in the way of others.
         self.inner.quotas.admit(&admitted.request(snapshot), &self.inner.store, object, old).await

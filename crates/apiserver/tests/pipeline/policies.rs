@@ -338,6 +338,87 @@ async fn expressions_that_cannot_run_are_refused_with_their_policy() {
 }
 
 #[tokio::test]
+async fn policies_and_bindings_of_another_form_are_refused() {
+    let server = Server::bare().await;
+    let check = json!([{"expression": "true"}]);
+    let apply =
+        |more: Value| json!({"reinvocationPolicy": "Never", "failurePolicy": "Fail", "mutations": [more]});
+    let refs = |reference: Value| json!({"validationActions": ["Deny"], "paramRef": reference});
+    for (resource, spec, errors) in [
+        (
+            POLICIES,
+            json!({}),
+            &["spec.validations: Required value", "spec.auditAnnotations: Required value"][..],
+        ),
+        (
+            POLICIES,
+            json!({"validations": check, "matchConstraints": {}}),
+            &["spec.matchConstraints.resourceRules: Required value"],
+        ),
+        (
+            POLICIES,
+            json!({"validations": check, "failurePolicy": "Retry"}),
+            &["spec.failurePolicy: Unsupported value: \"Retry\""],
+        ),
+        (
+            POLICIES,
+            json!({"validations": check, "variables": [{"name": "a-b", "expression": "1"}, {"name": "c", "expression": " "}]}),
+            &[
+                "spec.variables[0].name: Invalid value: \"a-b\": name is not a valid CEL identifier",
+                "spec.variables[1].expression: Required value",
+            ],
+        ),
+        (
+            POLICIES,
+            json!({"validations": [{"expression": "true", "message": "a\nb", "reason": "Because"}]}),
+            &[
+                "spec.validations[0].message: Invalid value: \"a\\nb\": message must not contain line breaks",
+                "spec.validations[0].reason: Unsupported value",
+            ],
+        ),
+        (BINDINGS, json!({"validationActions": []}), &["spec.validationActions: Required value"]),
+        (
+            BINDINGS,
+            json!({"validationActions": ["Deny", "Warn"]}),
+            &["spec.validationActions: Invalid value: [\"Deny\",\"Warn\"]: must not contain both"],
+        ),
+        (
+            BINDINGS,
+            refs(json!({"parameterNotFoundAction": "Deny"})),
+            &["spec.paramRef: Required value: one of name or selector"],
+        ),
+        (BINDINGS, refs(json!({"name": "a"})), &["spec.paramRef.parameterNotFoundAction: Required value"]),
+        (
+            MUTATING,
+            apply(json!({"patchType": "Merge"})),
+            &["spec.mutations[0].patchType: Unsupported value: \"Merge\""],
+        ),
+        (
+            MUTATING,
+            apply(json!({"patchType": "JSONPatch", "applyConfiguration": {"expression": "Object{}"}})),
+            &["spec.mutations[0].jsonPatch: Required value: must be specified when patchType is JSONPatch"],
+        ),
+        (
+            MUTATING,
+            apply(json!({"patchType": "JSONPatch", "jsonPatch": {"expression": "1"}})),
+            &[
+                "spec.mutations[0].jsonPatch.expression: Invalid value: \"1\": must evaluate to list(JSONPatch) but got int",
+            ],
+        ),
+    ] {
+        let made = match resource {
+            BINDINGS => binding("ValidatingAdmissionPolicyBinding", "p", spec),
+            MUTATING => policy("MutatingAdmissionPolicy", "p", spec),
+            _ => policy("ValidatingAdmissionPolicy", "p", spec),
+        };
+        let status = server.create(resource, made).await.expect_err("refused");
+        for error in errors {
+            assert!(status.message.contains(error), "{error}: {status}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn mutations_merge_what_they_construct_or_patch() {
     for (mutation, changed) in [
         (

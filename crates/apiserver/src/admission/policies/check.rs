@@ -4,7 +4,8 @@ use api::field::FieldError;
 use api::registry::ResourceDef;
 use serde_json::Value;
 
-use super::super::expressions::{CONDITION_VARIABLES, POLICY_VARIABLES};
+use super::form;
+use crate::admission::expressions::{CONDITION_VARIABLES, POLICY_VARIABLES};
 use crate::cel::{Output, Program};
 
 /// Adds what is wrong with an object of this kind.
@@ -12,13 +13,23 @@ pub(crate) fn check_kind(def: &ResourceDef, object: &Value, errors: &mut Vec<Fie
     match &*def.bucket {
         "validatingwebhookconfigurations.admissionregistration.k8s.io"
         | "mutatingwebhookconfigurations.admissionregistration.k8s.io" => webhooks(object, errors),
-        "validatingadmissionpolicies.admissionregistration.k8s.io"
-        | "mutatingadmissionpolicies.admissionregistration.k8s.io" => policy(object, errors),
+        "validatingadmissionpolicies.admissionregistration.k8s.io" => {
+            form::policy(object, false, errors);
+            policy(object, errors);
+        }
+        "mutatingadmissionpolicies.admissionregistration.k8s.io" => {
+            form::policy(object, true, errors);
+            policy(object, errors);
+        }
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io" => {
+            form::binding(object, false, errors);
+        }
+        "mutatingadmissionpolicybindings.admissionregistration.k8s.io" => form::binding(object, true, errors),
         _ => {}
     }
 }
 
-fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
+pub(super) fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
     value[field].as_array().into_iter().flatten().enumerate()
 }
 

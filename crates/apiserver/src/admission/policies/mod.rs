@@ -8,11 +8,12 @@
 //! A policy holds where a binding says so; without one it does nothing. Its expressions are compiled once for each
 //! revision of it. Nothing here waits: parameters are read in the snapshot of the request.
 //!
-//! Read on: [`config`] (what is stored), [`validating`] and [`mutating`] (what is done), [`check`] (what is refused when a
-//! policy is written).
+//! Read on: [`config`] (what is stored), [`validating`] and [`mutating`] (what is done), [`check`] and [`form`] (what is
+//! refused when a policy is written).
 
 mod check;
 mod config;
+mod form;
 mod mutating;
 mod validating;
 
