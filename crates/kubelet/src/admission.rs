@@ -65,6 +65,7 @@ fn reject(reason: impl Into<String>, message: impl Into<String>) -> Result<(), R
 /// Decides. Pure.
 pub fn admit(input: &Admission<'_>) -> Result<(), Rejection> {
     pressure(input)?;
+    groups(input)?;
     sysctls(input)?;
     resources(input)?;
     let predicate = |name: &str, why: &str| reject(name, format!("Predicate {name} failed: {why}"));
@@ -104,6 +105,16 @@ fn pressure(input: &Admission<'_>) -> Result<(), Rejection> {
     }
     let names: Vec<&str> = input.pressure.iter().map(|condition| condition.name()).collect();
     reject("Evicted", format!("The node had condition: [{}]. ", names.join(" ")))
+}
+
+/// Docker gives a process the groups that its image names, too: who must not have those cannot be run here.
+fn groups(input: &Admission<'_>) -> Result<(), Rejection> {
+    let security = input.pod.spec.security_context.as_ref();
+    if security.and_then(|own| own.supplemental_groups_policy.as_deref()) == Some("Strict") {
+        let why = "SupplementalGroupsPolicy=Strict is not supported in this node";
+        return reject("SupplementalGroupsPolicyNotSupported", why);
+    }
+    Ok(())
 }
 
 fn sysctls(input: &Admission<'_>) -> Result<(), Rejection> {

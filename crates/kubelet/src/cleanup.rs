@@ -50,6 +50,8 @@ pub async fn cleanup(config: &Config) -> Result<(), CleanupError> {
     let pods = config.root.join("pods");
     let files = |source| CleanupError::Files { path: pods.clone(), source };
     unmount_below(&pods).map_err(files)?;
+    // What volumes hold stays; what is mounted in one would keep whoever removes it from doing so.
+    unmount_below(&config.root.join(crate::volumes::claim::FOLDER)).map_err(files)?;
     for folder in [&pods, &config.root.join("cni")] {
         match std::fs::remove_dir_all(folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(files(error)),

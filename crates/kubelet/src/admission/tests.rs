@@ -66,6 +66,14 @@ fn what_does_not_fit_is_refused_with_numbers() {
 }
 
 #[test]
+fn who_must_not_have_the_groups_of_the_image_is_refused() {
+    let policy = |policy: &str| json!({"securityContext": {"supplementalGroupsPolicy": policy}});
+    check(policy("Merge"), Ok(()));
+    let message = "SupplementalGroupsPolicy=Strict is not supported in this node";
+    check(policy("Strict"), Err(("SupplementalGroupsPolicyNotSupported", message)));
+}
+
+#[test]
 fn the_node_must_be_the_one_that_is_wanted() {
     let message = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
     let refused = Err(("NodeAffinity", message));

@@ -136,6 +136,7 @@ impl Facts {
         json!({
             "capacity": text(self.capacity()), "allocatable": text(self.allocatable()), "addresses": addresses,
             "daemonEndpoints": {"kubeletEndpoint": {"Port": self.port}},
+            "features": {"supplementalGroupsPolicy": false},
             "nodeInfo": {
                 "machineID": self.machine_id, "systemUUID": self.machine_id, "bootID": self.boot_id,
                 "kernelVersion": self.kernel, "osImage": self.os_image, "containerRuntimeVersion": runtime,

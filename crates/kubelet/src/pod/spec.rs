@@ -137,6 +137,7 @@ projection! {
         run_as_group: Option<i64>,
         run_as_non_root: Option<bool>,
         supplemental_groups: Vec<i64>,
+        supplemental_groups_policy: Option<String>,
         fs_group: Option<i64>,
         fs_group_change_policy: Option<String>,
         sysctls: Vec<Sysctl>,

@@ -190,6 +190,9 @@ fn set_up_one(folder: &PodFolder, input: VolumeInput<'_>, volume: &Volume) -> Re
     let failed = |message: String| VolumeError::SetUp { volume: volume.name.clone(), message };
     let owner = owner(input.pod);
     if let Some(source) = &volume.empty_dir {
+        if source.medium.starts_with("HugePages") {
+            return Err(failed("huge pages are not served".to_owned()));
+        }
         let path = folder.volume(EMPTY_DIR, &volume.name);
         return empty_dir(&path, source, owner.group).map(|()| Place { path, read_only: false });
     }
