@@ -17,10 +17,11 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue};
 use cel::context::VariableResolver;
 use cel::objects::Value;
-use cel::{Context, Env, ExecutionError, extensions};
+use cel::parser::{Macro, MacroExprHelper};
+use cel::{Context, Env, ExecutionError, ParseError, extensions};
 
 pub(crate) use authorizer::{Asker, Resource};
 pub(crate) use output::Output;
@@ -34,8 +35,38 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
     for extension in [extensions::strings, extensions::lists, extensions::math] {
         env.add_extension(extension).expect("the extensions have names of their own");
     }
+    env.add_macro(Macro::receiver("bind", 3, bind)).expect("no other macro has that name");
     Arc::new(env)
 });
+
+/// `cel.bind(name, value, expression)`: a loop that never turns, whose result sees what it began with.
+fn bind(
+    helper: &mut MacroExprHelper<'_>,
+    target: &mut Option<IdedExpr>,
+    arguments: &mut Vec<IdedExpr>,
+) -> Result<Option<IdedExpr>, ParseError> {
+    if !target.as_ref().is_some_and(|target| target.expr == Expr::Ident("cel".to_owned())) {
+        return Ok(None);
+    }
+    let [name, _, _] = arguments.as_slice() else { return Ok(None) };
+    let Expr::Ident(name) = name.expr.clone() else {
+        return Err(helper.new_error(name.id, "cel.bind() variable names must be simple identifiers"));
+    };
+    let (result, value) = (arguments.pop().unwrap_or_default(), arguments.pop().unwrap_or_default());
+    let never = helper.next_expr(Expr::Literal(LiteralValue::Boolean(false.into())));
+    let step = helper.next_expr(Expr::Ident(name.clone()));
+    let nothing = helper.next_expr(Expr::List(ListExpr::new(Vec::new())));
+    Ok(Some(helper.next_expr(Expr::Comprehension(Box::new(ComprehensionExpr {
+        iter_range: nothing,
+        iter_var: "@unused".to_owned(),
+        iter_var2: None,
+        accu_var: name,
+        accu_init: value,
+        loop_cond: never,
+        loop_step: step,
+        result,
+    })))))
+}
 
 /// What all expressions share: the functions. The variables of each are in a scope of its own below it.
 static ROOT: LazyLock<Context<'static, 'static>> = LazyLock::new(|| {

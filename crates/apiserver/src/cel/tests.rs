@@ -38,6 +38,7 @@ fn what_kubernetes_adds_is_there() {
         "duration('1h') > duration('59m') && timestamp('2026-01-01T00:00:00Z').getFullYear() == 2026",
         "type(self.n) == int && dyn(self.n) == 3 && self.?none.orValue(7) == 7",
         "sets.contains([1, 2], [2]) && sets.equivalent([1, 1], [1]) && !sets.intersects([1], [2])",
+        "cel.bind(x, self.n + 1, x * x == 16 && cel.bind(y, x, y == 4)) && cel.bind(l, self.list, l.map(i, l[0] + i)[0] == 6)",
         "jsonpatch.escapeKey('a/b~c') == 'a~1b~0c'",
         "self.s.indexOf('-') == 3 && self.list.sort() == [1, 2, 3]",
     ] {

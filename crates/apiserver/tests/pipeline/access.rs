@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use api::status::Status;
 use apiserver::pipeline::{
-    DeleteOptions, GetOptions, ListOptions, RequestContext, Target, UserInfo, WriteOptions,
+    DeleteOptions, GetOptions, ListOptions, RequestContext, Subresource, Target, UserInfo, WriteOptions,
 };
 use serde_json::{Value, json};
 
@@ -425,6 +425,46 @@ async fn the_first_roles_and_bindings_are_those_of_kubernetes() {
             assert_eq!(wanted.keys().collect::<Vec<_>>(), found.keys().collect::<Vec<_>>(), "{plural}");
             for (name, wanted) in wanted {
                 assert_eq!(found[&name], wanted, "{plural} {name} {field}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_approves_and_signs_certificates_must_be_let_by_their_signer() {
+    let server = Server::start().await;
+    const REQUESTS: &str = "certificates.k8s.io/v1/certificatesigningrequests";
+    let group = "certificates.k8s.io";
+    let rules = json!([{"apiGroups": [group], "verbs": ["*"],
+        "resources": ["certificatesigningrequests", "certificatesigningrequests/approval", "certificatesigningrequests/status"]}]);
+    let signer = |name: &str| json!([{"apiGroups": [group], "verbs": ["approve", "sign"], "resources": ["signers"], "resourceNames": [name]}]);
+    for (user, rules) in [("bob", rules.clone()), ("ann", rules), ("ann", signer("example.com/*"))] {
+        let name = format!("{user}-{}", rules.to_string().len());
+        let role = role("ClusterRole", &name, rules);
+        server.create(&format!("{RBAC}/clusterroles"), role).await.expect("a role");
+        let bound = binding("ClusterRoleBinding", &name, ("ClusterRole", &name), person(user));
+        server.create(&format!("{RBAC}/clusterrolebindings"), bound).await.expect("a binding");
+    }
+    let pem = rcgen::CertificateParams::default()
+        .serialize_request(&rcgen::KeyPair::generate().expect("a key"))
+        .and_then(|made| made.pem())
+        .expect("a request");
+    let request = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": "r"}, "spec": {"signerName": "example.com/x", "usages": ["client auth"],
+        "request": base64::Engine::encode(&base64::engine::general_purpose::STANDARD, pem)}});
+    server.create(REQUESTS, request).await.expect("asked for");
+    for (who, allowed) in [("bob", false), ("ann", true)] {
+        let context = by(&server, user(who, &[]));
+        let mut stored = server.get(REQUESTS, "r").await.expect("stored");
+        stored["status"] = json!({"conditions": [{"type": "Approved", "status": "True", "reason": who}]});
+        let target = server.target(REQUESTS, Some("r")).part(Subresource::Approval);
+        let options = WriteOptions::default();
+        match server.pipeline.update(&context, &target, body(&stored), &options).await {
+            Ok(_) => assert!(allowed, "{who} must not"),
+            Err(status) => {
+                assert!(!allowed, "{who}: {status}");
+                let why = "user not permitted to approve requests with signerName \"example.com/x\"";
+                assert!(status.message.ends_with(why), "{status}");
             }
         }
     }
