@@ -22,6 +22,7 @@ pub mod audit;
 pub mod authn;
 pub mod authz;
 mod cel;
+mod certificates;
 mod crd;
 mod discovery;
 mod grpc;
@@ -35,6 +36,7 @@ mod table;
 mod view;
 
 pub mod admission;
+mod aggregate;
 pub mod bootstrap;
 mod flow;
 mod kinds;

@@ -4,12 +4,13 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::CryptoProvider;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::kubeconfig::Identity;
@@ -85,13 +86,7 @@ pub fn server_config(
     client_authority: &[u8],
     clients: ClientCertificates,
 ) -> Result<ServerConfig, TlsError> {
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(client_authority)?), provider());
-    let verifier: Arc<dyn ClientCertVerifier> = match clients {
-        ClientCertificates::Optional => builder.allow_unauthenticated(),
-        ClientCertificates::Required => builder,
-    }
-    .build()
-    .map_err(TlsError::Verifier)?;
+    let verifier = client_verifier(client_authority, clients)?;
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Rustls)?
@@ -100,6 +95,74 @@ pub fn server_config(
         .map_err(TlsError::Rustls)?;
     config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     Ok(config)
+}
+
+/// Says whether a client's certificate comes from one of `authorities` (PEM).
+pub fn client_verifier(
+    authorities: &[u8],
+    clients: ClientCertificates,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(authorities)?), provider());
+    let builder = match clients {
+        ClientCertificates::Optional => builder.allow_unauthenticated(),
+        ClientCertificates::Required => builder,
+    };
+    builder.build().map_err(TlsError::Verifier)
+}
+
+/// For a client that takes whoever answers, and shows `identity`: only for those who have said that they want that.
+pub fn unverified_client_config(identity: Option<&Identity>) -> Result<ClientConfig, TlsError> {
+    let anybody = Arc::new(Anybody(provider()));
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Rustls)?
+        .dangerous()
+        .with_custom_certificate_verifier(anybody);
+    match identity {
+        Some(identity) => builder
+            .with_client_auth_cert(certificates(&identity.certificate)?, private_key(&identity.key)?)
+            .map_err(TlsError::Rustls),
+        None => Ok(builder.with_no_client_auth()),
+    }
+}
+
+/// Believes every server that holds the key of the certificate that it shows.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 /// The certificates in a PEM text.
@@ -136,7 +199,6 @@ pub fn subject(certificate: &[u8]) -> Option<Subject> {
 #[cfg(test)]
 mod tests {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    use rustls_pki_types::ServerName;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 

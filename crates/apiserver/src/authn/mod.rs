@@ -1,7 +1,7 @@
 //! Who asks: found out from the client certificate of the connection or from a token, and for whom somebody acts.
 //!
 //! ```text
-//! certificate ─┐
+//! certificate ─┐ (of a user; or of a front proxy, which says who its user is: front_proxy)
 //! Bearer token ┼─> Identity ─> impersonation ─> UserInfo
 //!              └ service accounts (accounts, keys), a file (file), people (user_token), bootstrap tokens (bootstrap_token)
 //! ```
@@ -12,6 +12,7 @@ pub mod accounts;
 mod bootstrap_token;
 mod config;
 mod file;
+pub(crate) mod front_proxy;
 mod impersonation;
 pub mod keys;
 pub(crate) mod secrets;
@@ -32,6 +33,8 @@ use store::Store;
 pub use accounts::ISSUER;
 pub use config::AuthnArgs;
 pub use file::{TokenFile, TokenFileError};
+pub use front_proxy::FrontProxy;
+pub(crate) use front_proxy::{Came, Certificates};
 pub(crate) use impersonation::acting;
 pub use keys::{KeyError, SigningKey};
 
@@ -60,12 +63,18 @@ pub struct Authenticator {
     store: Store,
     key: Arc<SigningKey>,
     file: TokenFile,
+    proxies: FrontProxy,
 }
 
 impl Authenticator {
     /// With a key for the tokens of service accounts, and the tokens of a file.
     pub fn new(store: &Store, key: Arc<SigningKey>, file: TokenFile) -> Self {
-        Self { store: store.clone(), key, file }
+        Self { store: store.clone(), key, file, proxies: FrontProxy::default() }
+    }
+
+    /// The same, which believes front proxies.
+    pub fn with_front_proxies(self, proxies: FrontProxy) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The key that signs the tokens of service accounts.
@@ -99,12 +108,16 @@ impl Authenticator {
     /// Who sends a request: `None` where it says nothing about that, a Status where what it says does not hold.
     pub(crate) fn sender(
         &self,
-        certificate: Option<&UserInfo>,
+        certificate: Option<&Came>,
         headers: &HeaderMap,
         now: Timestamp,
     ) -> Result<Option<UserInfo>, Status> {
-        if let Some(user) = certificate {
-            return Ok(Some(user.clone()));
+        match certificate {
+            Some(Came::User(user)) => return Ok(Some(user.clone())),
+            Some(Came::Proxy(name)) => {
+                return self.proxies.user(name, headers).map(Some).ok_or_else(unauthorized);
+            }
+            None => {}
         }
         let Some(token) = bearer(headers) else { return Ok(None) };
         let identity = self.identify(token, &[ISSUER.to_owned()], now);

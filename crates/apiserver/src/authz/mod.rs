@@ -22,6 +22,7 @@ mod rule;
 use std::sync::Arc;
 
 use api::status::Status;
+use serde_json::Value;
 use store::Store;
 
 pub use index::Grant;
@@ -91,6 +92,12 @@ impl Authorizer for Authorization {
 /// Whether the user may do everything, whatever the roles say.
 pub(crate) fn is_administrator(user: &UserInfo) -> bool {
     user.groups.iter().any(|group| group == ADMINISTRATORS)
+}
+
+/// The rules that a role lacks to allow all that another one does.
+pub(crate) fn missing(role: &Value, wanted: &Value) -> Vec<Value> {
+    let (has, wanted) = (Rule::read_all(role), Rule::read_all(wanted));
+    rule::missing(has.iter(), wanted.iter()).iter().map(Rule::to_json).collect()
 }
 
 /// Rules that several hold together.

@@ -1,17 +1,22 @@
 //! What exists from the first second: namespaces, priority classes, roles, and the Service by which pods find the API.
 //!
-//! Everything goes through the [`Pipeline`], as any client's objects do, and is made only where it is missing; only
-//! the addresses of the API are brought up to date at every start.
+//! Everything goes through the [`Pipeline`], as any client's objects do, and is made where it is missing. What is there is
+//! left as it is, but for the addresses of the API, and for roles, bindings and flows that lack something ([`reconcile`]).
 
 mod rbac;
+mod reconcile;
 
 use std::net::IpAddr;
 
 use api::status::Status;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tracing::info;
 
-use crate::pipeline::{Body, GetOptions, Pipeline, RequestContext, Target, UserInfo, WriteOptions};
+use self::reconcile::Change;
+use crate::pipeline::{
+    Body, DeleteOptions, GetOptions, PatchType, Pipeline, RequestContext, Target, UserInfo, WriteOptions,
+};
 
 /// The namespaces of every cluster.
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -176,6 +181,21 @@ impl Bootstrap {
         .await
     }
 
+    /// The ConfigMap by which servers of aggregated APIs know whom to believe.
+    pub async fn front_proxies(&self, pipeline: &Pipeline, data: Value) -> Result<(), Status> {
+        let map = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+            "data": data,
+        });
+        self.ensure(pipeline, Some("kube-system"), "configmaps", &map).await?;
+        let target = target(pipeline, "configmaps", Some("kube-system"), &map)?;
+        let patch = body(&json!({"data": map["data"]}));
+        let options = WriteOptions::default();
+        pipeline.patch(&self.context(), &target, PatchType::Merge, patch, &options).await.map(drop)
+    }
+
     /// Makes the object where there is none.
     async fn ensure(
         &self,
@@ -186,13 +206,44 @@ impl Bootstrap {
     ) -> Result<(), Status> {
         let target = target(pipeline, plural, namespace, object)?;
         match pipeline.get(&self.context(), &target, &GetOptions::default()).await {
-            Ok(_) => return Ok(()),
+            Ok(found) => return self.reconcile(pipeline, &target, plural, object, &found.bytes).await,
             Err(status) if status.is_not_found() => {}
             Err(status) => return Err(status),
         }
         let collection = Target { name: None, ..target };
         match pipeline.create(&self.context(), &collection, body(object), &WriteOptions::default()).await {
             Err(status) if !status.is_already_exists() => Err(status),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds what an object that is there lacks.
+    async fn reconcile(
+        &self,
+        pipeline: &Pipeline,
+        target: &Target,
+        plural: &str,
+        wanted: &Value,
+        found: &[u8],
+    ) -> Result<(), Status> {
+        let existing: Value = serde_json::from_slice(found).map_err(Status::internal)?;
+        let (context, options) = (self.context(), WriteOptions::default());
+        let written = match reconcile::plan(plural, &existing, wanted) {
+            Change::None => return Ok(()),
+            Change::Update(object) => {
+                info!(plural, name = target.name, "bring up to date what a cluster begins with");
+                pipeline.update(&context, target, body(&object), &options).await.map(drop)
+            }
+            Change::Replace => {
+                info!(plural, name = target.name, "bind anew what a cluster begins with");
+                pipeline.delete(&context, target, &DeleteOptions::default()).await?;
+                let collection = Target { name: None, ..target.clone() };
+                pipeline.create(&context, &collection, body(wanted), &options).await.map(drop)
+            }
+        };
+        match written {
+            // Another server does the same at this moment.
+            Err(status) if !status.is_conflict() && !status.is_already_exists() => Err(status),
             _ => Ok(()),
         }
     }

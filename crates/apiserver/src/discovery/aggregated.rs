@@ -1,17 +1,30 @@
 //! The aggregated discovery document: all groups, versions and resources at once.
 
+use api::gvk::GroupVersion;
 use api::registry::{Registry, ResourceDef, Subresource};
 use serde_json::{Value, json};
 
 use super::{Aggregated, aliases, sorted};
+use crate::aggregate::Remotes;
 
 /// `/api` (`core`) or `/apis`.
-pub(super) fn document(registry: &Registry, core: bool, form: Aggregated) -> Value {
+pub(super) fn document(
+    registry: &Registry,
+    remotes: &Remotes,
+    versions: &[GroupVersion],
+    core: bool,
+    form: Aggregated,
+) -> Value {
     let mut items: Vec<Value> = Vec::new();
-    for own in registry.group_versions().iter().filter(|own| own.group.is_empty() == core) {
-        let resources: Vec<Value> =
-            sorted(registry, &own.group, &own.version).iter().map(|def| resource(def)).collect();
-        let version = json!({"version": own.version, "freshness": "Current", "resources": resources});
+    for own in versions.iter().filter(|own| own.group.is_empty() == core) {
+        let version = match elsewhere(remotes, own) {
+            Some(version) => version,
+            None => {
+                let resources: Vec<Value> =
+                    sorted(registry, &own.group, &own.version).iter().map(|def| resource(def)).collect();
+                json!({"version": own.version, "freshness": "Current", "resources": resources})
+            }
+        };
         let known =
             items.iter_mut().find(|item| item["metadata"]["name"].as_str().unwrap_or_default() == own.group);
         match known.and_then(|item| item["versions"].as_array_mut()) {
@@ -28,6 +41,16 @@ pub(super) fn document(registry: &Registry, core: bool, form: Aggregated) -> Val
         "metadata": {},
         "items": items,
     })
+}
+
+/// What another server serves; as long as it has not said it, nothing that could be relied on.
+fn elsewhere(remotes: &Remotes, own: &GroupVersion) -> Option<Value> {
+    let remote = remotes
+        .all()
+        .iter()
+        .find(|remote| remote.spec.group == own.group && remote.spec.version == own.version)?;
+    let known = remote.documents().discovery.clone();
+    Some(known.unwrap_or_else(|| json!({"version": own.version, "freshness": "Stale"})))
 }
 
 fn resource(def: &ResourceDef) -> Value {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 fn discovery() -> Discovery {
-    Discovery::new(api::registry::registry(), "127.0.0.1:6443".parse().unwrap())
+    Discovery::new(api::registry::registry(), &Remotes::default(), "127.0.0.1:6443".parse().unwrap())
 }
 
 fn value(document: &Document) -> Value {

@@ -1,6 +1,7 @@
 //! The service `Cluster`: what this cluster is, the certificates of its nodes, backups, and the keys of Secrets.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use api::status::Status as ApiStatus;
 use component::{ErrorChain, SharedClock};
@@ -40,7 +41,7 @@ const MAX_ADDRESSES: usize = 32;
 /// Serves what concerns the cluster as a whole.
 pub(super) struct Service {
     pipeline: Pipeline,
-    authority: Authority,
+    authority: Arc<Authority>,
     encryption: Option<Encryption>,
     clock: SharedClock,
 }
@@ -48,7 +49,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn new(
         pipeline: Pipeline,
-        authority: Authority,
+        authority: Arc<Authority>,
         encryption: Option<Encryption>,
         clock: SharedClock,
     ) -> Self {

@@ -65,7 +65,7 @@ where
 impl Services {
     pub(crate) fn new(
         pipeline: &Pipeline,
-        authority: Authority,
+        authority: Arc<Authority>,
         encryption: Option<Encryption>,
         kubelets: &Arc<Kubelets>,
         context: &Context,
@@ -144,7 +144,7 @@ async fn answer(app: &App, peer: &Peer, mut request: Request<Incoming>) -> Respo
     let Some(service) = service.cloned() else {
         return failed(tonic::Status::unimplemented("there is no such service"));
     };
-    let known = app.pipeline.authenticator().sender(peer.user.as_ref(), request.headers(), app.clock.now());
+    let known = app.pipeline.authenticator().sender(peer.came.as_ref(), request.headers(), app.clock.now());
     let acting = known.and_then(|sender| match sender {
         Some(sender) => {
             authn::acting(sender, request.headers(), |asked| app.pipeline.require(asked)).map(Some)

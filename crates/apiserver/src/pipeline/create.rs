@@ -84,6 +84,7 @@ impl Pipeline {
             document["status"] = status;
         }
         self.inner.kinds.admit_create(&storage, &mut document);
+        crate::certificates::begin(&storage, &mut document, &context.user)?;
         self.check_grants(context, &storage, &document, None)?;
         if !applied {
             fields::track_create(&storage, &mut document, context, options);

@@ -33,6 +33,11 @@ impl Pipeline {
         self.inner.definitions.registry()
     }
 
+    /// Tells when other resources are served.
+    pub(crate) fn registry_changes(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.inner.definitions.changes()
+    }
+
     /// To be called when an object of `def` was written, or has gone.
     pub(super) async fn written(&self, def: &ResourceDef, gone: bool, now: Timestamp) {
         let is_last = gone && def.custom.as_ref().is_some_and(|custom| custom.terminating);

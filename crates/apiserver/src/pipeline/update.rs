@@ -17,6 +17,7 @@ use super::object::{self, finalizers, meta};
 use super::types::{Answer, Body, RequestContext, Subresource, Target, WriteOptions, Written};
 use super::{Pipeline, fields, parts, rules};
 use crate::admission::Operation;
+use crate::certificates;
 
 /// How often a change that names no resource version is made again because another came between. Each try
 /// means that someone else got on; beyond this the object is written by too many.
@@ -29,6 +30,8 @@ pub(super) enum Part {
     Main,
     /// The status.
     Status,
+    /// Whether a certificate signing request is approved.
+    Approval,
     /// The finalizers in the spec of a namespace.
     Finalize,
     /// The resources of a pod's containers.
@@ -178,9 +181,19 @@ impl Pipeline {
                 kinds::prepare_for_update(&storage, &mut new, old);
             }
             Part::Status => kinds::prepare_for_status_update(&storage, &mut new, old),
+            Part::Approval => {
+                kinds::prepare_for_status_update(&storage, &mut new, old);
+                certificates::judged(&mut new, old, context.now);
+            }
             Part::Finalize => parts::keep_all_but_finalizers(&mut new, old),
             Part::Resize => parts::keep_all_but_resources(&mut new, old),
             Part::EphemeralContainers => parts::keep_all_but_ephemeral_containers(&mut new, old),
+        }
+        if &*def.bucket == certificates::BUCKET {
+            if part == Part::Status {
+                certificates::reported(&mut new, old, context.now);
+            }
+            certificates::allowed_to_judge(self, &context.user, target.subresource, (&new, old))?;
         }
         if !applied {
             fields::track_update(&storage, &mut new, old, context, options, target.subresource);
@@ -189,7 +202,7 @@ impl Pipeline {
             Part::Resize => kinds::validate_resize(&storage, &new, old),
             Part::EphemeralContainers => kinds::validate_ephemeral_containers(&storage, &new, old),
             Part::Main | Part::Finalize => kinds::validate_update(&storage, &new, old),
-            Part::Status => kinds::validate_status_update(&storage, &new, old),
+            Part::Status | Part::Approval => kinds::validate_status_update(&storage, &new, old),
         });
         crate::crd::rules::check(&storage, &new, Some(old), &mut errors);
         crate::admission::check_kind(&storage, &new, &mut errors);
@@ -306,7 +319,8 @@ pub(super) fn part(subresource: Option<Subresource>) -> Answer<Part> {
         None => Ok(Part::Main),
         Some(Subresource::Resize) => Ok(Part::Resize),
         Some(Subresource::EphemeralContainers) => Ok(Part::EphemeralContainers),
-        Some(Subresource::Status | Subresource::Approval) => Ok(Part::Status),
+        Some(Subresource::Status) => Ok(Part::Status),
+        Some(Subresource::Approval) => Ok(Part::Approval),
         Some(Subresource::Finalize) => Ok(Part::Finalize),
         Some(_) => Err(object::method_not_allowed()),
     }

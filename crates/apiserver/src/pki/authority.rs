@@ -90,13 +90,18 @@ pub struct Authority {
 impl Authority {
     /// A new authority.
     pub fn generate(now: Timestamp) -> Result<Self, IssueError> {
+        Self::named("kubernetes", now)
+    }
+
+    /// A new authority of that name.
+    pub(super) fn named(name: &str, now: Timestamp) -> Result<Self, IssueError> {
         let key = KeyPair::generate().map_err(IssueError::Sign)?;
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages =
             vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "kubernetes");
+        params.distinguished_name.push(DnType::CommonName, name);
         date(&mut params, now, AUTHORITY_LIFETIME);
         let certificate = params.self_signed(&key).map_err(IssueError::Sign)?.pem();
         Ok(Self { certificate, issuer: Issuer::new(params, key) })
@@ -142,6 +147,37 @@ impl Authority {
         CertificateSigningRequestParams { params: params(subject, now)?, public_key: request.public_key }
             .signed_by(&self.issuer)
             .map_err(IssueError::Sign)
+    }
+
+    /// Signs a request (PEM) as it asks: its key, its subject, its other names. `usages` are Kubernetes' words for what it
+    /// is for; it lives `seconds`, but not longer than others do.
+    pub(crate) fn sign_as_asked(
+        &self,
+        request: &str,
+        usages: &[&str],
+        seconds: Option<u64>,
+        now: Timestamp,
+    ) -> Result<String, IssueError> {
+        let mut request = CertificateSigningRequestParams::from_pem(request).map_err(IssueError::Sign)?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = request.params.distinguished_name;
+        params.subject_alt_names = request.params.subject_alt_names;
+        params.is_ca = IsCa::ExplicitNoCa;
+        for usage in usages {
+            match *usage {
+                "digital signature" | "signing" => params.key_usages.push(KeyUsagePurpose::DigitalSignature),
+                "key encipherment" => params.key_usages.push(KeyUsagePurpose::KeyEncipherment),
+                "server auth" => params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth),
+                "client auth" => params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth),
+                // Signers let no other pass.
+                _ => {}
+            }
+        }
+        params.use_authority_key_identifier_extension = true;
+        let lifetime = seconds.map_or(LIFETIME, |seconds| LIFETIME.min(Duration::from_secs(seconds)));
+        date(&mut params, now, lifetime);
+        request.params = params;
+        Ok(request.signed_by(&self.issuer).map_err(IssueError::Sign)?.pem())
     }
 
     /// Whether the certificate comes from this authority, is made out to exactly this subject, belongs to its key

@@ -5,6 +5,8 @@
 //! DIR/pki/apiserver.crt, .key          renewed when names or addresses change and long before it expires
 //! DIR/pki/sa.key                       signs the tokens of service accounts; made at the first start and kept
 //! DIR/pki/kubelet-client.crt, .key     shown to kubelets
+//! DIR/pki/front-proxy-ca.crt, .key     signs who may say for whom a request is; made at the first start and kept
+//! DIR/pki/front-proxy-client.crt, .key shown to the servers of aggregated APIs
 //! DIR/{admin,scheduler,controllers}.kubeconfig
 //! ```
 //! Without a directory everything is made anew in memory, for tests. Every certificate begins an hour before it was
@@ -28,6 +30,9 @@ pub use authority::{Authority, IssueError, Purpose, Subject};
 
 use crate::authn::{KeyError, SigningKey};
 use crate::config::{API_SERVICE_ADDRESS, CLUSTER_DOMAIN};
+
+/// The name in the certificate that this server shows as a front proxy.
+pub const FRONT_PROXY: &str = "front-proxy-client";
 
 /// Why the keys and certificates could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +78,10 @@ pub struct Pki {
     pub serving: Identity,
     /// What the server shows to kubelets.
     pub kubelet_client: Identity,
+    /// Signs the certificates of front proxies.
+    pub front_proxy: Authority,
+    /// What the server shows to the servers of aggregated APIs, which believe it who its users are.
+    pub proxy_client: Identity,
     /// Signs the tokens of service accounts.
     pub tokens: Arc<SigningKey>,
     /// How the components connect.
@@ -111,7 +120,10 @@ impl Pki {
             files::make_private_directory(directory)?;
         }
         let directory = directory.as_deref();
-        let authority = authority(directory, place.now)?;
+        let authority = authority(directory, ("ca", "kubernetes"), place.now)?;
+        let front_proxy = self::authority(directory, ("front-proxy-ca", "front-proxy-ca"), place.now)?;
+        let proxy = Subject::client(FRONT_PROXY, None);
+        let proxy_client = identity(directory, FRONT_PROXY, &front_proxy, &proxy, place.now)?;
         let serving = identity(directory, "apiserver", &authority, &server(place), place.now)?;
         let client = Subject::client("kube-apiserver-kubelet-client", Some("system:masters"));
         let kubelet_client = identity(directory, "kubelet-client", &authority, &client, place.now)?;
@@ -122,7 +134,7 @@ impl Pki {
             controllers: kubeconfig("controllers", Subject::client("system:kube-controller-manager", None))?,
         };
         let tokens = Arc::new(tokens(directory)?);
-        Ok(Self { authority, serving, kubelet_client, tokens, kubeconfigs })
+        Ok(Self { authority, serving, kubelet_client, front_proxy, proxy_client, tokens, kubeconfigs })
     }
 }
 
@@ -145,15 +157,20 @@ fn server(place: &Place) -> Subject {
     }
 }
 
-fn authority(directory: Option<&Path>, now: Timestamp) -> Result<Authority, PkiError> {
-    let Some(directory) = directory else { return Authority::generate(now).map_err(PkiError::Issue) };
-    let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
+/// The authority of a file, or a new one of that name.
+fn authority(
+    directory: Option<&Path>,
+    (file, name): (&str, &str),
+    now: Timestamp,
+) -> Result<Authority, PkiError> {
+    let Some(directory) = directory else { return Authority::named(name, now).map_err(PkiError::Issue) };
+    let (certificate, key) = (directory.join(format!("{file}.crt")), directory.join(format!("{file}.key")));
     match (files::read(&certificate)?, files::read(&key)?) {
         (Some(certificate), Some(key)) => Authority::load(&certificate, &key).map_err(PkiError::Issue),
         (Some(_), None) => Err(PkiError::MissingKey(key)),
         (None, _) => {
             // The key goes first: a start that was cut off between the two is simply done again.
-            let authority = Authority::generate(now).map_err(PkiError::Issue)?;
+            let authority = Authority::named(name, now).map_err(PkiError::Issue)?;
             files::write_private(&key, authority.key_pem().as_bytes())?;
             files::write_private(&certificate, authority.certificate_pem().as_bytes())?;
             Ok(authority)

@@ -45,7 +45,7 @@ pub(super) fn version(head: &Parts) -> Response<Body> {
 
 /// Answers with a document; the user may see it.
 pub(super) async fn answer(call: &Call<'_>, route: &Route) -> Answered {
-    let discovery = call.app.discovery.of(&call.app.pipeline.registry());
+    let discovery = call.app.discovery.of(&call.app.pipeline.registry(), &call.app.aggregator.remotes());
     match route {
         Route::Root => Ok(paths(call)),
         Route::Metrics => from_endpoints(call.app, "/metrics", None),
@@ -148,7 +148,12 @@ fn paths(call: &Call<'_>) -> Response<Body> {
         "/version",
     ];
     paths.extend(others.map(str::to_owned));
+    for remote in call.app.aggregator.remotes().all() {
+        paths.push(format!("/apis/{}", remote.spec.group));
+        paths.push(format!("/apis/{}/{}", remote.spec.group, remote.spec.version));
+    }
     paths.sort();
+    paths.dedup();
     let bytes = json!({"paths": paths}).to_string();
     let response = answer::with(StatusCode::OK, "application/json", Default::default());
     response.map(|_| full(bytes))

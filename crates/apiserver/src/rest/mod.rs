@@ -37,12 +37,13 @@ use self::body::Unread;
 use self::query::Query;
 pub(crate) use self::query::decode as unescaped;
 use self::route::{ResourcePath, Route};
+use crate::aggregate::{Asked, Passed, Remote};
 use crate::flow::{Refused, Seat, Sorted};
 use crate::metrics::Labels;
 use crate::pipeline::{Attributes, RequestContext, Subresource, Target, deprecation, read_only};
 use crate::serve::{App, Body, Peer};
 use crate::streams::Proxied;
-use crate::{audit, authn};
+use crate::{aggregate, audit, authn};
 
 /// Names a request in logs; sent back, so that a user can be found in them.
 const AUDIT_ID: &str = "audit-id";
@@ -174,7 +175,7 @@ async fn dispatch(
     seen: &mut Seen,
 ) -> Answered {
     let route = route::parse(head.uri.path());
-    let sender = app.pipeline.authenticator().sender(peer.user.as_ref(), &head.headers, app.clock.now())?;
+    let sender = app.pipeline.authenticator().sender(peer.came.as_ref(), &head.headers, app.clock.now())?;
     if matches!(head.method, Method::GET | Method::HEAD) {
         match route {
             Route::Health => return documents::health(app, head),
@@ -196,6 +197,9 @@ async fn dispatch(
     }
     let query = Query::parse(head.uri.query().unwrap_or_default());
     let call = Call { app, head, query, context };
+    if let Some((remote, asked)) = elsewhere(&call) {
+        return aggregated(&call, &remote, &asked, body, seen).await;
+    }
     match route {
         Route::Resource(path) => resource(call, path, body, seen).await,
         document => {
@@ -209,6 +213,51 @@ async fn dispatch(
             documents::answer(&call, &document).await
         }
     }
+}
+
+/// The other server that a request is for, where it is for another one.
+fn elsewhere(call: &Call<'_>) -> Option<(Arc<Remote>, Asked)> {
+    // Nearly all requests are for this server: nothing is made of them here.
+    if call.app.aggregator.is_alone() {
+        return None;
+    }
+    let uri = &call.head.uri;
+    if let Some(part) = uri.path().strip_prefix("/openapi/v3/apis/") {
+        // What another server serves it describes itself; who may see the other documents may see these.
+        let (group, version) = part.trim_end_matches('/').split_once('/')?;
+        return Some((call.app.aggregator.remote(group, version)?, Asked::document(uri.path())));
+    }
+    let mut segments = uri.path().strip_prefix("/apis/")?.splitn(3, '/');
+    let remote = call.app.aggregator.remote(&unescaped(segments.next()?), &unescaped(segments.next()?))?;
+    Some((remote, Asked::of(&call.head.method, uri.path(), uri.query().unwrap_or_default())?))
+}
+
+/// Passes a request on to another server.
+async fn aggregated(
+    call: &Call<'_>,
+    remote: &Remote,
+    asked: &Asked,
+    body: &mut Unread,
+    seen: &mut Seen,
+) -> Answered {
+    if call.context.at.is_some() {
+        return Err(read_only().into());
+    }
+    let attributes = asked.attributes(&call.context.user);
+    let _seat = seen.admit(call.app, &attributes).await?;
+    call.app.pipeline.require(&attributes)?;
+    seen.labels = Labels {
+        verb: verb_of(&call.head.method),
+        group: asked.group.clone(),
+        version: asked.version.clone(),
+        resource: asked.resource.clone(),
+        subresource: asked.subresource.clone(),
+        ..Labels::default()
+    };
+    seen.streams = true;
+    let body = body.take().ok_or_else(|| Status::internal("a body is read once"))?;
+    let passed = Passed { user: &call.context.user, head: call.head, body };
+    Ok(aggregate::pass(call.app, remote, passed).await?)
 }
 
 /// What the request asks of a resource.

@@ -69,7 +69,8 @@ async fn document(
     content_type: &'static str,
     cache: &'static str,
 ) -> Answered {
-    let found = call.app.openapi.document(&call.app.pipeline.registry(), which).await;
+    let found =
+        call.app.openapi.document(&call.app.pipeline.registry(), &call.app.aggregator.remotes(), which).await;
     let found = found.ok_or(Refusal::NoSuchPath)?;
     let mut response = if answer::is_known(call.head, &found.etag) {
         answer::not_modified()

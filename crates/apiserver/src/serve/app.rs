@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use component::kubeconfig::Identity;
 use component::{Context, Endpoints, SharedClock, Shutdown};
 
+use crate::aggregate::Aggregator;
 use crate::audit::Audit;
 use crate::discovery::Documents;
 use crate::flow::Flow;
@@ -15,12 +17,16 @@ use crate::openapi::OpenApi;
 use crate::pipeline::{Pipeline, RequestContext, UserInfo};
 use crate::pki::Authority;
 use crate::serve::Encryption;
+use crate::webhook::Allowed;
 
 /// What an [`App`] is made of.
 pub(crate) struct Inputs {
     pub(crate) pipeline: Pipeline,
     pub(crate) context: Context,
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
+    /// What servers of aggregated APIs are shown, and where they may be.
+    pub(crate) proxy_client: Identity,
+    pub(crate) allowed: Allowed,
     /// Of the Secrets of a store on the disk.
     pub(crate) encryption: Option<Encryption>,
     pub(crate) kubelets: Kubelets,
@@ -43,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) flow: Flow,
     pub(crate) discovery: Documents,
     pub(crate) openapi: OpenApi,
+    pub(crate) aggregator: Aggregator,
     pub(crate) kubelets: Arc<Kubelets>,
     pub(crate) services: Services,
     /// Where requests are recorded, if anywhere.
@@ -61,12 +68,14 @@ impl std::ops::Deref for App {
 
 impl App {
     pub(crate) fn new(inputs: Inputs) -> Self {
-        let Inputs { pipeline, context, authority, encryption, kubelets, audit, address } = inputs;
+        let Inputs { pipeline, context, authority, encryption, kubelets, audit, address, .. } = inputs;
+        let aggregator = Aggregator::new(&pipeline, inputs.proxy_client, inputs.allowed, &context);
         let kubelets = Arc::new(kubelets);
         let services = Services::new(&pipeline, authority, encryption, &kubelets, &context);
         Self(Arc::new(Shared {
-            discovery: Documents::new(&pipeline.registry(), address),
+            discovery: Documents::new(&pipeline.registry(), &aggregator.remotes(), address),
             openapi: OpenApi::default(),
+            aggregator,
             flow: Flow::start(pipeline.store(), &context.shutdown),
             requests: context.metrics.register(|registry| Requests::register(registry, pipeline.store())),
             endpoints: Endpoints { health: context.health, metrics: context.metrics },

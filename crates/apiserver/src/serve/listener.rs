@@ -28,8 +28,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::App;
-use crate::pipeline::UserInfo;
-use crate::{authn, grpc, rest};
+use crate::authn::{Came, Certificates};
+use crate::{grpc, rest};
 
 /// How many connections may be open. A node has two, a daemon or a user one or two.
 const MAX_CONNECTIONS: usize = 8192;
@@ -70,8 +70,8 @@ pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
-    /// The user of the client certificate, where there is one.
-    pub(crate) user: Option<UserInfo>,
+    /// Who it is by its certificate, where it has one.
+    pub(crate) came: Option<Came>,
     /// Where it connects from.
     pub(crate) address: Option<SocketAddr>,
 }
@@ -109,20 +109,23 @@ where
 
 /// What is shown to new connections: replaced when the certificate is renewed.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<Mutex<Arc<ServerConfig>>>);
+pub(super) struct Tls {
+    shown: Arc<Mutex<Arc<ServerConfig>>>,
+    certificates: Certificates,
+}
 
 impl Tls {
-    pub(super) fn new(config: ServerConfig) -> Self {
-        Self(Arc::new(Mutex::new(Arc::new(config))))
+    pub(super) fn new(config: ServerConfig, certificates: Certificates) -> Self {
+        Self { shown: Arc::new(Mutex::new(Arc::new(config))), certificates }
     }
 
     /// Connections that come from now on are shown this.
     pub(super) fn renew(&self, config: ServerConfig) {
-        *self.0.lock() = Arc::new(config);
+        *self.shown.lock() = Arc::new(config);
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.lock().clone())
+        TlsAcceptor::from(self.shown.lock().clone())
     }
 }
 
@@ -141,7 +144,8 @@ pub(super) fn serve(listener: TcpListener, tls: Tls, app: App, shutdown: &Shutdo
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
-            let connection = Connection { acceptor: tls.acceptor(), app: app.clone(), permit };
+            let (acceptor, certificates) = (tls.acceptor(), tls.certificates.clone());
+            let connection = Connection { acceptor, certificates, app: app.clone(), permit };
             let stopping = tasks.clone();
             spawn(&tasks, "connection", async move {
                 let run = AssertUnwindSafe(connection.run(stream, &stopping)).catch_unwind();
@@ -170,13 +174,14 @@ async fn accept(
 
 struct Connection {
     acceptor: TlsAcceptor,
+    certificates: Certificates,
     app: App,
     permit: OwnedSemaphorePermit,
 }
 
 impl Connection {
     async fn run(self, stream: TcpStream, stopping: &Shutdown) {
-        let Self { acceptor, app, permit } = self;
+        let Self { acceptor, certificates, app, permit } = self;
         let address = stream.peer_addr().ok();
         // Small answers must not wait for each other; where it does not work they are only slower.
         let _ = stream.set_nodelay(true);
@@ -186,9 +191,9 @@ impl Connection {
             Ok(Err(error)) => return debug!(error = %ErrorChain(&error), "TLS handshake"),
             Err(_) => return debug!("TLS handshake timed out"),
         };
-        let certificates = stream.get_ref().1.peer_certificates();
-        let user = certificates.and_then(|chain| authn::user_of(chain.first()?));
-        let peer = Peer { user, address };
+        let chain = stream.get_ref().1.peer_certificates();
+        let came = chain.and_then(|chain| certificates.of(chain, app.clock.now()));
+        let peer = Peer { came, address };
         let service = service_fn(move |request: Request<Incoming>| {
             let (app, peer) = (app.clone(), peer.clone());
             async move { Ok::<_, Infallible>(answer(app, peer, request).await) }

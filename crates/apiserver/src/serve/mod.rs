@@ -29,9 +29,10 @@ pub use restore::{RestoreFailure, restore};
 use self::listener::Tls;
 
 use crate::audit::{Audit, AuditError};
-use crate::authn::{self, Authenticator, TokenFile, TokenFileError};
+use crate::authn::{self, Authenticator, Certificates, FrontProxy, TokenFile, TokenFileError};
 use crate::authz::{self, Authorization};
 use crate::bootstrap::Bootstrap;
+use crate::certificates;
 use crate::config::{Config, EtcdStore, StoreKind};
 use crate::logs::Kubelets;
 use crate::pipeline::{self, EXPIRE_EVERY, Parts, Pipeline, RandomNames};
@@ -67,6 +68,15 @@ pub enum StartError {
     /// The file of tokens.
     #[error("read the tokens of --token-auth-file")]
     TokenFile(#[source] TokenFileError),
+    /// The authority of front proxies.
+    #[error("read {}", file.display())]
+    FrontProxies {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// TLS.
     #[error("set up TLS")]
     Tls(#[source] TlsError),
@@ -121,9 +131,15 @@ impl Server {
         let place =
             Place { data_dir: config.data_dir.clone(), listening: address, advertise: config.advertise, now };
         let pki = Pki::open(&place).map_err(StartError::Pki)?;
-        let tls = Tls::new(tls_config(&pki).map_err(StartError::Tls)?);
+        let proxies = FrontProxy::new(front_proxies(&config, &pki)?, &config.authn);
+        let clients = authorities(&pki, &proxies);
+        let certificates =
+            Certificates::new(pki.authority.certificate_pem().as_bytes(), proxies.authority.as_bytes());
+        let certificates = certificates.map_err(StartError::Tls)?;
+        let tls = Tls::new(tls_config(&pki, &clients).map_err(StartError::Tls)?, certificates);
         let kubelets = Kubelets::new(&pki);
-        let Pki { authority, kubeconfigs, tokens, .. } = pki;
+        let Pki { authority, kubeconfigs, tokens, proxy_client, .. } = pki;
+        let announced = proxies.announced(authority.certificate_pem());
         let token_file = config.authn.token_auth_file.as_deref().map(TokenFile::read).transpose();
         let token_file = token_file.map_err(StartError::TokenFile)?.unwrap_or_default();
 
@@ -138,12 +154,15 @@ impl Server {
         let pipeline = Pipeline::new(Parts {
             store: store.clone(),
             authorizer: Arc::new(Authorization::new(&store)),
-            authn: Arc::new(Authenticator::new(&store, tokens.clone(), token_file)),
+            authn: Arc::new(
+                Authenticator::new(&store, tokens.clone(), token_file).with_front_proxies(proxies),
+            ),
             names: Arc::new(RandomNames),
         });
         pipeline.allow_webhooks(config.webhooks.clone());
         let bootstrap = Bootstrap { address: config.advertise, port: address.port(), now };
         bootstrap.run(&pipeline).await.map_err(StartError::Bootstrap)?;
+        bootstrap.front_proxies(&pipeline, announced).await.map_err(StartError::Bootstrap)?;
         pipeline.settle_definitions(now).await;
         listening.ok();
 
@@ -153,18 +172,24 @@ impl Server {
             key: tokens,
             authority: authority.certificate_pem().to_owned(),
         };
+        let authority = Arc::new(authority);
         let app = App::new(app::Inputs {
             pipeline: pipeline.clone(),
             context: context.clone(),
-            authority,
+            authority: authority.clone(),
+            proxy_client,
+            allowed: config.webhooks,
             // Several servers have the keys of what is in etcd: none of them can change them for all.
             encryption: encryption.filter(|_| matches!(config.store, StoreKind::Local(_))),
             kubelets,
             audit,
             address: SocketAddr::new(config.advertise, address.port()),
         });
-        renew(place, &tls, &app, &context);
+        let aggregator = app.aggregator.clone();
+        renew(place, &tls, clients, &app, &context);
         let connections = listener::serve(listener, tls, app, &context.shutdown);
+        aggregator.start(&context);
+        certificates::start(certificates::Certificates { pipeline: pipeline.clone(), authority }, &context);
         authz::aggregation::start(&pipeline, &context);
         authn::secrets::start(account_secrets, &context);
         maintain(&pipeline, bootstrap, &context);
@@ -249,13 +274,26 @@ fn alive(store: &Store) -> Result<(), String> {
     news.map(|_| ()).map_err(|error| error.to_string())
 }
 
-fn tls_config(pki: &Pki) -> Result<rustls::ServerConfig, TlsError> {
-    let clients = pki.authority.certificate_pem().as_bytes();
-    tls::server_config(&pki.serving, clients, ClientCertificates::Optional)
+/// The authority of front proxies (PEM): that of the flag, or our own.
+fn front_proxies(config: &Config, pki: &Pki) -> Result<String, StartError> {
+    match &config.authn.requestheader_client_ca_file {
+        None => Ok(pki.front_proxy.certificate_pem().to_owned()),
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|source| StartError::FrontProxies { file: file.clone(), source }),
+    }
+}
+
+/// Those who sign the certificates of clients (PEM).
+fn authorities(pki: &Pki, proxies: &FrontProxy) -> String {
+    format!("{}\n{}", pki.authority.certificate_pem(), proxies.authority)
+}
+
+fn tls_config(pki: &Pki, clients: &str) -> Result<rustls::ServerConfig, TlsError> {
+    tls::server_config(&pki.serving, clients.as_bytes(), ClientCertificates::Optional)
 }
 
 /// Renews certificates long before they expire, for a server that is not started anew for half a year.
-fn renew(place: Place, tls: &Tls, app: &App, context: &Context) {
+fn renew(place: Place, tls: &Tls, clients: String, app: &App, context: &Context) {
     if place.data_dir.is_none() {
         return;
     }
@@ -271,11 +309,12 @@ fn renew(place: Place, tls: &Tls, app: &App, context: &Context) {
             // A few small files, twice a day.
             match Pki::open(&place) {
                 Ok(pki) => {
-                    match tls_config(&pki) {
+                    match tls_config(&pki, &clients) {
                         Ok(config) => tls.renew(config),
                         Err(error) => warn!(error = %ErrorChain(&error), "show the renewed certificate"),
                     }
                     app.kubelets.renew(&pki);
+                    app.aggregator.renew(pki.proxy_client);
                 }
                 Err(error) => warn!(error = %ErrorChain(&error), "renew certificates"),
             }

@@ -43,6 +43,7 @@ use tracing::debug;
 
 use self::link::{Frames, Messages};
 use self::process::Wanted;
+pub(crate) use self::proxy::headers::{of_request as proxied_headers, without_hops};
 pub(crate) use self::proxy::{Proxied, proxy};
 use self::upgrade::Transport;
 pub(crate) use self::upgrade::wants_websocket;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use component::kubeconfig::Identity;
 use http::{Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, Connection, SendRequest};
@@ -122,17 +123,7 @@ impl Connections {
         if let Some(made) = self.tls.lock().get(trust) {
             return Ok(made.clone());
         }
-        let certificates = match trust {
-            Some(text) => {
-                STANDARD.decode(text).map_err(|error| format!("unable to load root certificates: {error}"))?
-            }
-            None => std::fs::read(SYSTEM_ROOTS).map_err(|_| {
-                "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
-            })?,
-        };
-        let mut config = component::tls::client_config(&certificates, None).map_err(|error| {
-            format!("unable to load root certificates: {}", component::ErrorChain(&error))
-        })?;
+        let mut config = trusting(trust.as_deref(), None)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let config = Arc::new(config);
         self.tls.lock().insert(trust.clone(), config.clone());
@@ -149,6 +140,21 @@ impl Connections {
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
         Ok(Open { sender, driver: Box::pin(driver) })
     }
+}
+
+/// TLS with somebody whose certificate `trust` (base64 of PEM) has signed, or whom this machine trusts, and who is shown
+/// `identity`.
+pub(crate) fn trusting(trust: Option<&str>, identity: Option<&Identity>) -> Result<ClientConfig, String> {
+    let certificates = match trust {
+        Some(text) => {
+            STANDARD.decode(text).map_err(|error| format!("unable to load root certificates: {error}"))?
+        }
+        None => std::fs::read(SYSTEM_ROOTS).map_err(|_| {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
+        })?,
+    };
+    component::tls::client_config(&certificates, identity)
+        .map_err(|error| format!("unable to load root certificates: {}", component::ErrorChain(&error)))
 }
 
 async fn connect(peer: &Peer, allowed: &Allowed) -> Result<TcpStream, String> {

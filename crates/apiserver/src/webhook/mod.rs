@@ -1,6 +1,7 @@
 //! Asking servers of others over HTTPS: where they are, whom to trust, and where they may be at all.
 //!
-//! Shared by admission webhooks and conversion webhooks; what is asked is theirs. A server is named by a URL or by a
+//! Shared by admission webhooks and conversion webhooks; what is asked is theirs. Aggregated APIs are found in the same
+//! way. A server is named by a URL or by a
 //! Service, which is resolved to one of its ready endpoints in a snapshot. Redirects are not followed.
 //!
 //! Read on: [`place`] (where), [`networks`] (where not), [`connection`] (how).
@@ -18,7 +19,9 @@ use serde::Deserialize;
 use store::Snapshot;
 
 use self::connection::Connections;
+pub(crate) use self::connection::trusting;
 pub use self::networks::{Allowed, Network};
+pub(crate) use self::place::of_service as place_of_service;
 
 /// Where a webhook is (`clientConfig`).
 #[derive(Debug, Default, Clone, PartialEq, Eq, Hash, Deserialize)]

@@ -13,7 +13,7 @@ const OF_SERVICE: &str = "kubernetes.io/service-name";
 
 /// Where to connect to, and what to say there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Who is expected to be there, as its certificate says.
     pub host: String,
     /// The port, of the URL or of the Service.
@@ -115,7 +115,11 @@ struct EndpointPort {
 }
 
 /// A Service is one of its ready endpoints: this server need not stand where Service addresses lead anywhere.
-fn of_service(reference: &ServiceReference, snapshot: &Snapshot, allowed: &Allowed) -> Result<Place, String> {
+pub(crate) fn of_service(
+    reference: &ServiceReference,
+    snapshot: &Snapshot,
+    allowed: &Allowed,
+) -> Result<Place, String> {
     let ServiceReference { namespace, name, path, port } = reference;
     let port = port.unwrap_or(443);
     let host = format!("{name}.{namespace}.svc");

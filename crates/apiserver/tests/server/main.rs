@@ -1,7 +1,9 @@
 //! A whole server, asked over real TLS: what REST and gRPC promise beside what the pipeline does.
 
+mod aggregate;
 mod audit;
 mod auth;
+mod certificates;
 mod custom;
 mod etcd;
 mod grpc;
@@ -85,7 +87,7 @@ impl Asker {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
         spawn(&self.tasks, "client", async move {
-            let _ended = connection.await;
+            let _ended = connection.with_upgrades().await;
         });
         sender.send_request(request).await.expect("an answer")
     }

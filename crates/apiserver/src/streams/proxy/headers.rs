@@ -20,7 +20,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 const PRIVATE: [&str; 4] = ["impersonate-", "x-remote-", "x-forwarded-", "forwarded"];
 
 /// Takes away what is of one connection only, and what it says that is.
-fn without_hops(headers: &mut HeaderMap) {
+pub(crate) fn without_hops(headers: &mut HeaderMap) {
     let listed: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -34,7 +34,7 @@ fn without_hops(headers: &mut HeaderMap) {
 }
 
 /// The headers that the pod is sent.
-pub(super) fn of_request(client: &HeaderMap, host: &str, path: &str) -> HeaderMap {
+pub(crate) fn of_request(client: &HeaderMap, host: &str, path: &str) -> HeaderMap {
     let mut headers = client.clone();
     without_hops(&mut headers);
     // How long the body is, the connection to the pod says itself.

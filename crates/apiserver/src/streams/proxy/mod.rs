@@ -4,7 +4,7 @@
 //! apiserver needs no way into the pod network, and no address that a client or an object names is ever dialled. What
 //! the pod answers is passed on as it is; the apiserver follows no redirect.
 
-mod headers;
+pub(crate) mod headers;
 mod place;
 
 use std::sync::Arc;
