@@ -280,3 +280,25 @@ fn clean(mut value: Value, omit_managed_fields: bool) -> Value {
 
 /// Shared by what answers the request.
 pub(crate) type Shared = Arc<Record>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_admission_tells_is_there_where_so_much_is_recorded_and_what_it_said_first_holds() {
+        let record = Record::new("id".into(), "/".into(), "get", None, String::new(), Timestamp::UNIX_EPOCH);
+        record.annotate(Level::Metadata, "mutation".into(), "first".into());
+        record.annotate(Level::Metadata, "mutation".into(), "second".into());
+        record.annotate(Level::Request, "patch".into(), "operations".into());
+        for (level, annotations) in [
+            (Level::Metadata, json!({"mutation": "first"})),
+            (Level::Request, json!({"mutation": "first", "patch": "operations"})),
+        ] {
+            let verdict = Verdict { level, omit_stages: Vec::new(), omit_managed_fields: false };
+            let outcome = Outcome { code: 200, ..Outcome::default() };
+            let told = record.to_json(Stage::ResponseComplete, &verdict, &outcome, Timestamp::UNIX_EPOCH);
+            assert_eq!(told["annotations"], annotations);
+        }
+    }
+}

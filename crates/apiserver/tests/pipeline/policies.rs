@@ -287,6 +287,24 @@ async fn parameters_are_what_the_binding_names() {
 }
 
 #[tokio::test]
+async fn a_namespace_has_the_parameters_that_are_in_it() {
+    let server = Server::bare().await;
+    let spec = json!({"matchConstraints": rules("", "namespaces"),
+        "paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},
+        "validations": [{"expression": "object.metadata.labels[params.data.label] == 'yes'"}]});
+    let bound = json!({"validationActions": ["Deny"],
+        "paramRef": {"name": "wanted", "parameterNotFoundAction": "Allow"}});
+    server.create(MAPS, map("wanted", json!({"label": "good"}))).await.expect("a parameter");
+    server.judged("p", spec, bound).await;
+    let named = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}});
+    server.create("v1/namespaces", named).await.expect("it has no parameter in it yet");
+    for (value, allowed) in [("yes", true), ("no", false)] {
+        let patch = json!({"metadata": {"labels": {"good": value}}});
+        assert_eq!(server.merge("v1/namespaces", "default", patch).await.is_ok(), allowed, "{value}");
+    }
+}
+
+#[tokio::test]
 async fn expressions_that_cannot_run_are_refused_with_their_policy() {
     let server = Server::bare().await;
     for (spec, field, message) in [

@@ -26,7 +26,7 @@ use store::{Bucket, Key, Snapshot};
 
 use self::config::{Binding, ParamRef, Policy};
 use super::configured::Configured;
-use super::matching::Candidate;
+use super::matching::{Candidate, name_of};
 use super::{Question, read};
 use crate::pipeline::header;
 
@@ -98,18 +98,24 @@ fn param_kind(policy: &Policy, question: &Question<'_>) -> Result<Option<Arc<Res
 /// The parameters that a binding names. Null stands for none, where none are asked for.
 fn params(
     question: &Question<'_>,
+    object: Option<&Value>,
     def: Option<&Arc<ResourceDef>>,
     binding: &Binding,
 ) -> Result<Vec<Value>, String> {
     let (Some(def), Some(wanted)) = (def, &binding.spec.param_ref) else { return Ok(vec![Value::Null]) };
+    // A namespace is in itself.
+    let own = match &*question.request.def.bucket {
+        "namespaces" => name_of(&question.request, object),
+        _ => question.request.namespace,
+    };
     let namespace = match (def.namespaced, wanted.namespace.as_str()) {
-        (true, "") if question.request.namespace.is_empty() => {
+        (true, "") if own.is_empty() => {
             let why =
                 "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources";
             return Err(why.to_owned());
         }
-        (true, "") => question.request.namespace,
-        (true, own) => own,
+        (true, "") => own,
+        (true, named) => named,
         (false, "") => "",
         (false, _) => {
             return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".to_owned());

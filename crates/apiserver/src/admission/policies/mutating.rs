@@ -137,7 +137,7 @@ impl Policies {
                 }
             };
             for binding in own.filter(|binding| is_bound(binding, &candidate)) {
-                match params(question, kind.as_ref(), binding) {
+                match params(question, Some(object), kind.as_ref(), binding) {
                     Ok(params) => {
                         let (policy, binding) = (policy.clone(), binding.clone());
                         asked.push(Asked { policy, binding, def, params });

@@ -108,7 +108,7 @@ impl Policies {
             let inputs = Inputs::new(question, def, shown.as_ref(), shown_old.as_ref());
             let mut annotations = Annotations::default();
             for binding in own.filter(|binding| is_bound(binding, &candidate)) {
-                let params = match params(question, kind.as_ref(), binding) {
+                let params = match params(question, object, kind.as_ref(), binding) {
                     Ok(params) => params,
                     Err(why) => {
                         denied.extend(Denied::misconfigured(&policy, Some(binding), &why));
