@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -45,24 +46,33 @@ impl Engine {
                 .await?
                 .ok()?;
         }
-        let log = std::fs::File::create(self.folder.join("dockerd.log"))?;
+        *self.child.lock().await = Some(self.spawn()?);
+        let mut look = tokio::time::interval(Duration::from_millis(100));
+        let answers = async {
+            while !self.docker(&["info"]).await.is_ok_and(|info| info.success) {
+                look.tick().await;
+                // After it was killed it may give up waiting for what it has left behind: who runs it starts it again.
+                let mut child = self.child.lock().await;
+                if child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+                    *child = Some(self.spawn()?);
+                }
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(PATIENCE, answers).await.context("Docker Engine does not answer")?
+    }
+
+    fn spawn(&self) -> Result<Child> {
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.join("dockerd.log"))?;
         let file = |name: &str| self.folder.join(name).display().to_string();
-        let child = Command::new("dockerd")
+        Command::new("dockerd")
             .args(["--data-root", &file("data"), "--exec-root", &file("exec"), "--pidfile", &file("pid")])
             .args(["--host", &self.endpoint(), "--bridge", BRIDGE, "--iptables=false", "--ip-masq=false"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .context("start dockerd")?;
-        *self.child.lock().await = Some(child);
-        let mut look = tokio::time::interval(Duration::from_millis(100));
-        let answers = async {
-            while !self.docker(&["info"]).await.is_ok_and(|info| info.success) {
-                look.tick().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, answers).await.context("Docker Engine does not answer")
+            .context("start dockerd")
     }
 
     /// Ends it, containers and all, and waits until it has ended.
@@ -86,6 +96,14 @@ impl Engine {
     /// Ends it for good, and takes its bridge away.
     pub async fn end(&self) -> Result<()> {
         self.stop().await?;
+        // One that was killed does not find all of its mounts again; the folder is to be removed.
+        let table = std::fs::read_to_string("/proc/self/mounts")?;
+        let points = table.lines().filter_map(|line| line.split(' ').nth(1)).map(Path::new);
+        let mut left: Vec<&Path> = points.filter(|point| point.starts_with(&self.folder)).collect();
+        left.sort_by_key(|point| std::cmp::Reverse(point.components().count()));
+        for point in left {
+            let _gone_with_the_one_above = umount2(point, MntFlags::MNT_DETACH);
+        }
         run(Command::new("ip").args(["link", "delete", BRIDGE]), "").await?.ok().map(drop)
     }
 

@@ -108,6 +108,9 @@ pub async fn soak(host: &Host, how: Soak) -> Result<()> {
         }
     };
     if let Ok(ended) = tokio::time::timeout(how.time, churn).await {
+        // What goes wrong must not leave a machine without an engine: nothing could be taken away.
+        host.engine.kill().await?;
+        host.engine.resume().await?;
         return ended;
     }
     // The last thing that happened may have been half of a restart of the engine.

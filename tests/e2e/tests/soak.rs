@@ -22,7 +22,8 @@ fn main() -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(async {
         let host = Host::start().await?;
         let soaked = soak(&host, how).await;
-        host.end().await?;
-        soaked.with_context(|| format!("{how:?}"))
+        let ended = host.end().await;
+        soaked.with_context(|| format!("{how:?}"))?;
+        ended
     })
 }
