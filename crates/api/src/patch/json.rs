@@ -18,10 +18,15 @@ const MAX_COPIED: usize = 3 << 20;
 /// So deep may a patch nest a document: as deep as a document that is read.
 const MAX_DEPTH: usize = 128;
 
-/// Reads the body of a JSON patch.
+/// Reads the body of a JSON patch. An operation that is none is found out by whoever would do it: it cannot be done.
 pub fn decode(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
-    let operations: Vec<PatchOperation> =
-        serde_json::from_slice(body).map_err(|error| Status::bad_request(error.to_string()))?;
+    let patch: Value = serde_json::from_slice(body)
+        .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+    let operations = match patch {
+        Value::Array(operations) => operations,
+        Value::Null => Vec::new(),
+        other => return Err(super::mistyped(&other, "[]interface {}")),
+    };
     if operations.len() > MAX_OPERATIONS {
         let message = format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
@@ -29,7 +34,13 @@ pub fn decode(body: &[u8]) -> Result<Vec<PatchOperation>, Status> {
         );
         return Err(Status::failure(Reason::RequestEntityTooLarge, message));
     }
-    Ok(operations)
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
+        return Err(super::mistyped(other, "jsonpatch.Operation"));
+    }
+    operations
+        .into_iter()
+        .map(|operation| serde_json::from_value(operation).map_err(|_| super::rejected()))
+        .collect()
 }
 
 /// Applies `operations` in order. When one of them cannot be done, the Status does not say which: nor does that of
@@ -185,9 +196,25 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_that_is_none_is_a_bad_request() {
-        for body in ["{}", "[", r#"[{"op":"jump","path":"/a"}]"#, r#"[{"op":"add","path":"a","value":1}]"#] {
-            assert_eq!(decode(body.as_bytes()).expect_err(body).code, 400);
+    fn a_patch_that_is_none_is_a_bad_request_and_an_operation_that_is_none_cannot_be_done() {
+        let rejected = "the server rejected our request due to an error in our request";
+        for (body, code, message) in [
+            (
+                "{}",
+                400,
+                "error decoding patch: json: cannot unmarshal object into Go value of type []interface {}",
+            ),
+            (
+                "[1]",
+                400,
+                "error decoding patch: json: cannot unmarshal number into Go value of type jsonpatch.Operation",
+            ),
+            ("[", 400, "error decoding patch: EOF while parsing a list at line 1 column 1"),
+            (r#"[{"op":"jump","path":"/a"}]"#, 422, rejected),
+            (r#"[{"op":"add","path":"a","value":1}]"#, 422, rejected),
+        ] {
+            let status = decode(body.as_bytes()).expect_err(body);
+            assert_eq!((status.code, status.message.as_str()), (code, message), "{body}");
         }
         let many = vec![json!({"op": "remove", "path": "/a"}); MAX_OPERATIONS + 1];
         assert_eq!(decode(json!(many).to_string().as_bytes()).expect_err("too many").code, 413);

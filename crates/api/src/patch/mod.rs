@@ -22,17 +22,22 @@ pub fn decode(body: &[u8]) -> Result<Value, Status> {
 }
 
 fn expect_object(patch: &Value) -> Result<(), Status> {
+    if patch.is_object() { Ok(()) } else { Err(mistyped(patch, "map[string]interface {}")) }
+}
+
+/// A patch of the wrong shape, in the words of the Go decoder.
+fn mistyped(patch: &Value, wanted: &str) -> Status {
     let found = match patch {
-        Value::Object(_) => return Ok(()),
+        Value::Object(_) => "object",
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
     };
-    Err(Status::bad_request(format!(
-        "error decoding patch: json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
-    )))
+    Status::bad_request(format!(
+        "error decoding patch: json: cannot unmarshal {found} into Go value of type {wanted}"
+    ))
 }
 
 /// The patch is understood and does not fit the document. Kubernetes keeps the reason to itself.

@@ -82,8 +82,20 @@ impl Pipeline {
         }
         let def = &target.def;
         let validation = options.field_validation.unwrap_or_default();
-        let decoded = codec::decode(def, MediaType::Yaml, &body.bytes, validation)?;
+        // Who may own a field that there is not? It is refused, whatever else is done with such fields.
+        let mut decoded = codec::decode(def, MediaType::Yaml, &body.bytes, FieldValidation::Warn)?;
         let mut document = decoded.object;
+        let unknown: Vec<String> =
+            decoded.warnings.iter().filter_map(|warning| undeclared(warning)).collect();
+        if !unknown.is_empty() {
+            return Err(patch::apply::not_typed(def, &document, &unknown));
+        }
+        match validation {
+            FieldValidation::Ignore => decoded.warnings.clear(),
+            FieldValidation::Warn => {}
+            // What is left to warn of is a duplicate, which is then an error.
+            FieldValidation::Strict => drop(codec::decode(def, MediaType::Yaml, &body.bytes, validation)?),
+        }
         metadata::named(target, &mut document)?;
         metadata::place(target, &mut document)?;
         let part = part(target.subresource)?;
@@ -178,6 +190,12 @@ fn patched(target: &Target, mut object: Value, old: &Value, validation: FieldVal
     }
     codec::to_storage(def, &mut object);
     Ok(Draft { object, expected, warnings, applied: false })
+}
+
+/// What apply says of an unknown field that decoding has warned of.
+fn undeclared(warning: &str) -> Option<String> {
+    let path = warning.strip_prefix("unknown field \"")?.strip_suffix('"')?;
+    Some(format!(".{path}: field not declared in schema"))
 }
 
 /// Custom resources have no strategies to merge by.

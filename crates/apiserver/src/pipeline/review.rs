@@ -1,6 +1,8 @@
 //! Resources that are questions: they are created to be answered and never stored.
 
 use api::codec;
+use api::field::FieldError;
+use api::kinds;
 use api::registry::ResourceDef;
 use api::status::Status;
 use serde_json::{Value, json};
@@ -27,6 +29,12 @@ impl Pipeline {
         let decoded = codec::decode(def, body.media, &body.bytes, validation)?;
         let mut review = decoded.object;
         metadata::of(&mut review);
+        if def.plural.ends_with("accessreviews") {
+            let errors = unanswerable(&def.plural, &review);
+            if !errors.is_empty() {
+                return Err(kinds::invalid(def, "", errors));
+            }
+        }
         review["status"] = match &*def.plural {
             "selfsubjectreviews" => {
                 review["metadata"]["creationTimestamp"] = api::time::Time(context.now).to_string().into();
@@ -117,6 +125,31 @@ impl Pipeline {
         }
         status
     }
+}
+
+/// Why it cannot be said whether somebody may do something.
+fn unanswerable(plural: &str, review: &Value) -> Vec<FieldError> {
+    let spec = &review["spec"];
+    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
+    let mut errors = Vec::new();
+    if resource.is_object() && path.is_object() {
+        let why = "cannot be specified in combination with resourceAttributes";
+        errors.push(FieldError::invalid("spec.nonResourceAttributes", path.clone(), why));
+    }
+    if !resource.is_object() && !path.is_object() {
+        let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
+        errors.push(FieldError::invalid("spec.resourceAttributes", Value::Null, why));
+    }
+    let is_empty = |value: &Value| value.as_str().is_none_or(str::is_empty);
+    let no_groups = spec["groups"].as_array().is_none_or(Vec::is_empty);
+    if plural != "selfsubjectaccessreviews" && is_empty(&spec["user"]) && no_groups {
+        errors.push(FieldError::invalid("spec.user", "", "at least one of user or group must be specified"));
+    }
+    if plural == "localsubjectaccessreviews" && path.is_object() {
+        let why = "disallowed on this kind of request";
+        errors.push(FieldError::invalid("spec.nonResourceAttributes", path.clone(), why));
+    }
+    errors
 }
 
 fn user_info(user: &UserInfo) -> Value {

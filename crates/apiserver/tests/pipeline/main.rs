@@ -11,6 +11,7 @@ mod policies;
 mod quotas;
 mod reads;
 mod recorded;
+mod refused;
 mod samples;
 mod services;
 mod verbs;

@@ -216,7 +216,8 @@ fn check_applied(def: &ResourceDef, applied: &Value) -> Result<(), Status> {
     Ok(())
 }
 
-fn not_typed(def: &ResourceDef, applied: &Value, errors: &[String]) -> Status {
+/// Says that a document cannot be applied because of its types; each error names a path, as `.spec.x`.
+pub fn not_typed(def: &ResourceDef, applied: &Value, errors: &[String]) -> Status {
     let text = |key: &str| applied["metadata"][key].as_str().unwrap_or_default();
     let reasons = match errors {
         [error] => error.clone(),
