@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cox", &["api", "client", "component"]),
     ("kubelet", &["api", "client", "component", "rpc"]),
     ("cluster", &["api", "apiserver", "client", "component", "controllers", "scheduler"]),
+    ("clients", &["apiserver"]),
     ("e2e", &["client", "component"]),
     ("measure", &["client", "component", "e2e"]),
     ("tidy", &[]),
