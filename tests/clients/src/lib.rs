@@ -1,5 +1,5 @@
 //! A server for clients that others wrote, and how they come to it. The tests are in `tests/`: `kube_rs.rs` for the
-//! kube crate, `python.rs` for Python's client (which runs `session.py`).
+//! kube crate, `python.rs` for Python's client (which runs `everyday.py`).
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use clients::Served;
 
-/// One line of a session: what is typed, what comes in on its standard input, and a part of what must come out.
+/// One line of a dialogue: what is typed, what comes in on its standard input, and a part of what must come out.
 struct Step {
     typed: &'static str,
     input: &'static str,
@@ -174,7 +174,7 @@ fn skip(why: &str) {
     std::io::stderr().write_all(line.as_bytes()).expect("a place for messages");
 }
 
-async fn session(kubectl: Option<PathBuf>, steps: &[&'static [Step]]) {
+async fn dialogue(kubectl: Option<PathBuf>, steps: &[&'static [Step]]) {
     let Some(kubectl) = kubectl else { return skip("there is no kubectl") };
     let served = Served::start().await;
     let home = tempfile::tempdir().expect("a directory");
@@ -198,10 +198,10 @@ fn old() -> Option<PathBuf> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn todays_kubectl_works_unchanged() {
-    session(present(), &[EVERYDAY, APPLYING]).await;
+    dialogue(present(), &[EVERYDAY, APPLYING]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kubectl_of_years_ago_works_unchanged() {
-    session(old(), &[EVERYDAY]).await;
+    dialogue(old(), &[EVERYDAY]).await;
 }

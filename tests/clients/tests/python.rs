@@ -1,4 +1,4 @@
-//! Python's client at work: `session.py` in an environment of its own, which is made with pip. Skipped where there is
+//! Python's client at work: `everyday.py` in an environment of its own, which is made with pip. Skipped where there is
 //! no Python, or no package index to be reached.
 
 use std::io::Write as _;
@@ -10,7 +10,7 @@ use clients::Served;
 /// The client and its version.
 const PACKAGE: &str = "kubernetes==37.0.2";
 
-const SESSION: &str = include_str!("session.py");
+const SCRIPT: &str = include_str!("everyday.py");
 
 fn run(command: &mut Command) -> Result<Output, String> {
     let shown = format!("{command:?}");
@@ -51,8 +51,8 @@ async fn the_python_client_works_unchanged() {
     };
     let served = Served::start().await;
     let kubeconfig = served.kubeconfig_in(directory.path()).expect("written");
-    let script = directory.path().join("session.py");
-    std::fs::write(&script, SESSION).expect("written");
+    let script = directory.path().join("everyday.py");
+    std::fs::write(&script, SCRIPT).expect("written");
     let mut command = Command::new(python);
     command.arg(script).env("KUBECONFIG", kubeconfig).current_dir(directory.path());
     let ran = tokio::task::spawn_blocking(move || run(&mut command)).await.expect("it ends");
