@@ -38,76 +38,38 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Makes what is missing.
     pub async fn run(&self, pipeline: &Pipeline) -> Result<(), Status> {
-        for name in NAMESPACES {
-            self.ensure(
-                pipeline,
-                None,
-                "namespaces",
-                &json!({
-                    "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name},
-                }),
-            )
-            .await?;
-        }
+        // Together, so that they share the store's syncs; what is in a namespace comes after it.
+        let namespaces = NAMESPACES.map(|name| {
+            let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+            ("namespaces", object)
+        });
         let addresses = json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "ServiceCIDR",
             "metadata": {"name": "kubernetes", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
             "spec": {"cidrs": ["10.96.0.0/16"]},
         });
-        self.ensure(pipeline, None, "servicecidrs", &addresses).await?;
-        let flows = crate::flow::first_objects();
-        let made = flows.iter().map(|(plural, object)| self.ensure(pipeline, None, plural, object));
-        futures_util::future::try_join_all(made).await?;
-        for (name, value, description) in [
-            (
-                "system-node-critical",
-                2_000_001_000,
-                "For pods that their node cannot do without: they are neither moved nor preempted.",
-            ),
-            (
-                "system-cluster-critical",
-                2_000_000_000,
-                "For pods that the cluster cannot do without, but that may run on another node.",
-            ),
-        ] {
-            self.ensure(
-                pipeline,
-                None,
-                "priorityclasses",
-                &json!({
-                    "apiVersion": "scheduling.k8s.io/v1",
-                    "kind": "PriorityClass",
-                    "metadata": {"name": name},
-                    "value": value,
-                    "preemptionPolicy": "PreemptLowerPriority",
-                    "description": description,
-                }),
-            )
-            .await?;
-        }
-        self.accounts(pipeline).await?;
-        self.roles(pipeline).await?;
+        let is_inside = |object: &Value| object["metadata"]["namespace"].is_string();
+        let (inside, outside): (Vec<_>, Vec<_>) =
+            rbac::objects().into_iter().partition(|(_, object)| is_inside(object));
+        let mut first = outside;
+        first.extend(namespaces);
+        first.push(("servicecidrs", addresses));
+        first.extend(crate::flow::first_objects());
+        first.extend(priorities());
+        self.ensure_all(pipeline, &first).await?;
+        let mut second = inside;
+        second.extend(NAMESPACES.map(|namespace| {
+            // A controller makes those of all other namespaces, but the first pods need not wait for it.
+            let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+                "metadata": {"name": "default", "namespace": namespace}});
+            ("serviceaccounts", account)
+        }));
+        self.ensure_all(pipeline, &second).await?;
         self.announce(pipeline).await
     }
 
-    /// The accounts that pods of these namespaces run as: a controller makes those of all others, but the first pods
-    /// need not wait for it.
-    async fn accounts(&self, pipeline: &Pipeline) -> Result<(), Status> {
-        let account = |namespace| {
-            json!({"apiVersion": "v1", "kind": "ServiceAccount",
-                "metadata": {"name": "default", "namespace": namespace}})
-        };
-        let objects = NAMESPACES.map(|namespace| (namespace, account(namespace)));
-        let made = objects
-            .iter()
-            .map(|(namespace, object)| self.ensure(pipeline, Some(namespace), "serviceaccounts", object));
-        futures_util::future::try_join_all(made).await.map(drop)
-    }
-
-    /// The roles and bindings: written together, so that they share the store's syncs.
-    async fn roles(&self, pipeline: &Pipeline) -> Result<(), Status> {
-        let objects = rbac::objects();
+    async fn ensure_all(&self, pipeline: &Pipeline, objects: &[(&str, Value)]) -> Result<(), Status> {
         let made = objects.iter().map(|(plural, object)| {
             let namespace = object["metadata"]["namespace"].as_str();
             self.ensure(pipeline, namespace, plural, object)
@@ -280,6 +242,33 @@ impl Bootstrap {
             user_agent: "apiserver".to_owned(),
         }
     }
+}
+
+/// The priorities of what a node, and the cluster, cannot do without.
+fn priorities() -> [(&'static str, Value); 2] {
+    [
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "For pods that their node cannot do without: they are neither moved nor preempted.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "For pods that the cluster cannot do without, but that may run on another node.",
+        ),
+    ]
+    .map(|(name, value, description)| {
+        let class = json!({
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": name},
+            "value": value,
+            "preemptionPolicy": "PreemptLowerPriority",
+            "description": description,
+        });
+        ("priorityclasses", class)
+    })
 }
 
 /// The rules of the role `system:node`, which the node authorizer goes by.

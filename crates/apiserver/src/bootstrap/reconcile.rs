@@ -62,10 +62,7 @@ fn role(existing: &Value, wanted: &Value) -> Change {
     words(&mut object, wanted);
     // The rules of a role that is made of others follow from those.
     if wanted["aggregationRule"].is_object() {
-        add_missing(
-            &mut object["aggregationRule"]["clusterRoleSelectors"],
-            &wanted["aggregationRule"]["clusterRoleSelectors"],
-        );
+        add_missing(&mut object["aggregationRule"], "clusterRoleSelectors", &wanted["aggregationRule"]);
     } else if object["rules"] != wanted["rules"] {
         let missing = authz::missing(existing, wanted);
         if !missing.is_empty() {
@@ -86,21 +83,21 @@ fn binding(existing: &Value, wanted: &Value) -> Change {
     }
     let mut object = existing.clone();
     words(&mut object, wanted);
-    add_missing(&mut object["subjects"], &wanted["subjects"]);
+    add_missing(&mut object, "subjects", wanted);
     changed(existing, object)
 }
 
-fn add_missing(list: &mut Value, wanted: &Value) {
-    let Some(wanted) = wanted.as_array() else { return };
-    let mut all = list.as_array().cloned().unwrap_or_default();
+/// Adds to a list of an object what is missing in it.
+fn add_missing(object: &mut Value, field: &str, wanted: &Value) {
+    let mut all = object[field].as_array().cloned().unwrap_or_default();
     let count = all.len();
-    for item in wanted {
+    for item in wanted[field].as_array().into_iter().flatten() {
         if !all.contains(item) {
             all.push(item.clone());
         }
     }
     if all.len() > count {
-        *list = all.into();
+        object[field] = all.into();
     }
 }
 
@@ -175,6 +172,8 @@ mod tests {
         assert_eq!(updated["subjects"], json!([subject("mine"), subject("a")]));
         assert_eq!(plan("clusterrolebindings", &updated, &wanted), Change::None);
         assert_eq!(plan("clusterrolebindings", &of(json!([]), "other"), &wanted), Change::Replace);
+        let nobody = json!({"metadata": {"name": "b"}, "roleRef": {"name": "r"}});
+        assert_eq!(plan("clusterrolebindings", &nobody, &of(json!([]), "r")), Change::None);
     }
 
     #[test]

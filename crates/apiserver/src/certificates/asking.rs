@@ -1,31 +1,19 @@
-//! What the verbs do with a request for a certificate: who asks is what the server saw; who approves and who signs needs
-//! a right for the signer; and each part of the answer is written where it belongs.
+//! What the verbs do with a request for a certificate: who asks is what the server saw, and each part of the answer is
+//! written where it belongs. Who may ask, approve and sign is for [`crate::admission`] to say.
 
 use api::field::FieldError;
 use api::kinds;
 use api::registry::ResourceDef;
-use api::status::{Details, Reason, Status};
+use api::status::Status;
 use api::time::Time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::request::Requested;
-use super::signer::{MASTERS, Signer};
-use super::{BUCKET, GROUP, text};
-use crate::pipeline::{Attributes, Pipeline, Subresource, UserInfo};
+use super::{BUCKET, text};
+use crate::pipeline::UserInfo;
 
-fn forbidden(request: &Value, why: &str) -> Status {
-    let name = text(&request["metadata"], "name");
-    let message = format!("certificatesigningrequests.{GROUP} {name:?} is forbidden: {why}");
-    Status::failure(Reason::Forbidden, message).with_details(Details {
-        name: name.to_owned(),
-        group: GROUP.to_owned(),
-        kind: "certificatesigningrequests".to_owned(),
-        ..Details::default()
-    })
-}
-
-/// Writes who asks into a new request, and refuses what nobody could sign.
+/// Writes who asks into a new request, and refuses what is none.
 pub(crate) fn begin(def: &ResourceDef, request: &mut Value, user: &UserInfo) -> Result<(), Status> {
     if &*def.bucket != BUCKET {
         return Ok(());
@@ -42,7 +30,7 @@ pub(crate) fn begin(def: &ResourceDef, request: &mut Value, user: &UserInfo) -> 
             None => drop(spec.shift_remove(field)),
         }
     }
-    let asked = Requested::read(&request["spec"]).map_err(|why| {
+    Requested::read(&request["spec"]).map_err(|why| {
         let bytes = request["spec"]["request"].clone();
         kinds::invalid(
             def,
@@ -50,47 +38,7 @@ pub(crate) fn begin(def: &ResourceDef, request: &mut Value, user: &UserInfo) -> 
             &[FieldError::invalid("spec.request", bytes, why)],
         )
     })?;
-    let signer = text(&request["spec"], "signerName");
-    let is_master = asked.organizations.iter().any(|own| own == MASTERS);
-    if is_master && Signer::named(signer) == Some(Signer::Client) {
-        let why = format!("use of {signer} signer with {MASTERS} group is not allowed");
-        return Err(forbidden(request, &why));
-    }
     Ok(())
-}
-
-/// Whether the user may write a part of a request: an approval needs `approve` on the signer, a certificate `sign`.
-pub(crate) fn allowed_to_judge(
-    pipeline: &Pipeline,
-    user: &UserInfo,
-    part: Option<Subresource>,
-    (new, old): (&Value, &Value),
-) -> Result<(), Status> {
-    let (verb, doing) = match part {
-        Some(Subresource::Approval) => ("approve", "approve"),
-        // Whoever changes neither certificate nor conditions signs nothing.
-        Some(Subresource::Status) if new["status"] != old["status"] => ("sign", "sign"),
-        _ => return Ok(()),
-    };
-    let signer = text(&old["spec"], "signerName");
-    let all = signer.split_once('/').map(|(domain, _)| format!("{domain}/*")).unwrap_or_default();
-    let may = |name: &str| {
-        let asked = Attributes {
-            verb,
-            group: GROUP,
-            version: "*",
-            resource: "signers",
-            name,
-            ..Attributes::nothing(user)
-        };
-        pipeline.require(&asked).is_ok()
-    };
-    match may(signer) || may(&all) {
-        true => Ok(()),
-        false => {
-            Err(forbidden(old, &format!("user not permitted to {doing} requests with signerName {signer:?}")))
-        }
-    }
 }
 
 /// Makes a changed approval ready: of the answer only conditions are taken.

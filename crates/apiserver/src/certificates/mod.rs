@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use store::{Bucket, ReadError};
 use tracing::{info, warn};
 
-pub(crate) use self::asking::{allowed_to_judge, begin, judged, reported};
+pub(crate) use self::asking::{begin, judged, reported};
 use self::request::Requested;
 use self::signer::Signer;
 use crate::pipeline::{

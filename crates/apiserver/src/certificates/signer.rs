@@ -20,7 +20,7 @@ pub(super) enum Signer {
 }
 
 /// Whoever is in it may do everything.
-pub(super) const MASTERS: &str = "system:masters";
+const MASTERS: &str = "system:masters";
 
 impl Signer {
     /// As in `spec.signerName`; the others are somebody else's.
