@@ -4,6 +4,7 @@
 //! cluster that `cox up` starts beside it. [`Namespace`] is where one test works. Waiting follows watches: a test waits
 //! for what it wants to see, never for time to pass.
 
+pub mod datagrams;
 mod engine;
 mod host;
 mod http;

@@ -24,6 +24,7 @@ pub fn all() -> Vec<Case> {
         case!(services::the_old_manifest_runs_unchanged),
         case!(services::todays_manifest_answers_on_both_services),
         case!(services::a_service_without_endpoints_refuses_at_once),
+        case!(services::datagrams_are_spread_and_clients_stay_where_they_are),
         case!(rollout::scale_up_and_down),
         case!(rollout::a_new_image_rolls_over_without_a_failed_request),
         case!(rollout::history_undo_pause_and_resume),

@@ -1,9 +1,11 @@
 //! Services: addresses that lead to pods.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use e2e::{Host, get};
+use e2e::{Host, Namespace, PATIENCE, datagrams, get};
+use futures_util::future::try_join_all;
 use serde_json::Value;
 
 /// As it was written ten years ago.
@@ -132,5 +134,73 @@ pub async fn a_service_without_endpoints_refuses_at_once(host: &Host) -> Result<
     let error = get(&address, "/").await.err();
     ensure!(error.is_some(), "nobody can answer");
     ensure!(started.elapsed() < Duration::from_secs(5), "refused only after {:?}", started.elapsed());
+    Ok(())
+}
+
+/// Pods to answer datagrams in, and two Services before them.
+const DATAGRAMS: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: names}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: names}}
+  template:
+    metadata: {labels: {app: names}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+        - {name: names, image: busybox, command: [sleep, '3600']}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: spread}
+spec: {selector: {app: names}, ports: [{port: 53, targetPort: 5353, protocol: UDP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: sticky}
+spec: {selector: {app: names}, sessionAffinity: ClientIP, ports: [{port: 53, targetPort: 5353, protocol: UDP}]}
+";
+
+pub async fn datagrams_are_spread_and_clients_stay_where_they_are(host: &Host) -> Result<()> {
+    let ns = host.namespace("datagrams").await?;
+    ns.apply(DATAGRAMS).await?;
+    let mut servers = Vec::new();
+    let mut names = BTreeSet::new();
+    for pod in ns.ready_pods("app=names", 2).await? {
+        let container = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap_or_default();
+        let id = container.trim_start_matches("docker://");
+        let pid = host.engine.docker(&["inspect", "--format", "{{.State.Pid}}", id]).await?.ok()?;
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        servers.push((datagrams::bind_in(pid.trim(), 5353)?, name.clone()));
+        names.insert(name);
+    }
+    let served =
+        try_join_all(servers.into_iter().map(async |(socket, name)| datagrams::answer(socket, &name).await));
+    tokio::select! {
+        ended = served => ended.map(|_never| ()),
+        asked = ask_both(&ns, &names) => asked,
+    }
+}
+
+async fn ask_both(ns: &Namespace<'_>, names: &BTreeSet<String>) -> Result<()> {
+    let address = async |service: &str| -> Result<String> {
+        let service: Value = ns.api("services")?.get(&ns.name, service).await?.decode()?;
+        Ok(format!("{}:53", service["spec"]["clusterIP"].as_str().unwrap_or_default()))
+    };
+    let begun = Instant::now();
+    let (spread, mut seen) = (address("spread").await?, BTreeSet::new());
+    while seen != *names {
+        ensure!(begun.elapsed() < PATIENCE, "of {names:?} only {seen:?} answered");
+        seen.extend(datagrams::ask(&spread).await?);
+    }
+    let (sticky, mut answers) = (address("sticky").await?, Vec::new());
+    while answers.len() < 20 {
+        ensure!(begun.elapsed() < PATIENCE, "only {} answers", answers.len());
+        answers.extend(datagrams::ask(&sticky).await?);
+    }
+    let seen: BTreeSet<_> = answers.into_iter().collect();
+    ensure!(seen.len() == 1, "one client was answered by {seen:?}");
     Ok(())
 }
