@@ -252,7 +252,8 @@ fn seconds(took: SignedDuration) -> String {
     if took < 1000 { format!("{took}ms") } else { format!("{:.3}s", took as f64 / 1000.0) }
 }
 
-/// Tries the mirrors and then the registry itself; the last error counts, since it is the registry's own.
+/// Tries the mirrors and then the registry itself. The error is the registry's own, with what each mirror said: where
+/// the registry cannot be reached at all, that is what helps.
 async fn pull_from_any(
     runtime: &dyn Runtime,
     reference: &Reference,
@@ -260,6 +261,7 @@ async fn pull_from_any(
     keyring: &Keyring,
 ) -> Result<Image, RuntimeError> {
     let mut last = RuntimeError::NotFound(reference.name());
+    let mut said: Vec<(String, String)> = Vec::new();
     for source in reference.sources(config) {
         let mut accounts: Vec<Option<Credentials>> =
             keyring.lookup(&source.name).into_iter().map(Some).collect();
@@ -270,9 +272,41 @@ async fn pull_from_any(
             let pull = ImagePull { source: source.name.clone(), name: reference.name(), credentials };
             match runtime.pull_image(&pull).await {
                 Ok(image) => return Ok(image),
+                Err(error) if error.is_down() => return Err(error),
                 Err(error) => last = error,
             }
         }
+        said.push((source.name, last.to_string()));
     }
-    Err(last)
+    let registry = said.pop();
+    match registry {
+        Some((_, message)) if !said.is_empty() => {
+            let mirrors =
+                said.into_iter().map(|(name, message)| format!("; from the mirror as {name}: {message}"));
+            Err(RuntimeError::Failed(mirrors.fold(message, |all, mirror| all + &mirror)))
+        }
+        Some(_) | None => Err(last),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::image::RegistryConfig;
+    use crate::testing::{FakeRuntime, Script};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_cannot_pull_hears_of_the_mirror_too() {
+        let shutdown = component::Shutdown::new();
+        let clock = component::TestClock::at(Timestamp::UNIX_EPOCH);
+        let runtime = FakeRuntime::new(clock, &shutdown);
+        let refusals = ["manifest unknown", "no such host"].map(str::to_owned);
+        runtime.script("web:2", Script { pull_errors: refusals.into(), ..Script::default() });
+        let mirrors = [("docker.io".to_owned(), vec!["http://mirror:5000".to_owned()])].into();
+        let config = RegistryConfig { mirrors, ..RegistryConfig::default() };
+        let reference = Reference::parse("web:2", &config).expect("a valid name");
+        let error = pull_from_any(&runtime, &reference, &config, &Keyring::default()).await.err();
+        let expected = "no such host; from the mirror as mirror:5000/library/web:2: manifest unknown";
+        assert_eq!(error.map(|error| error.to_string()).as_deref(), Some(expected));
+    }
 }
