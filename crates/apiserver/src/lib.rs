@@ -65,8 +65,7 @@ pub async fn run(config: Config, context: Context) -> Result<(), Failure> {
 
 /// Makes the store that a server of this configuration opens of a backup, and starts nothing.
 pub async fn restore(config: Config, backup: PathBuf, context: Context) -> Result<(), Failure> {
-    let restoring = tokio::task::spawn_blocking(move || serve::restore(&config.store, &backup));
-    let restored = restoring.await.map_err(StartError::Stopped)??;
+    let restored = serve::restore(&config, &backup, &context).await?;
     tracing::info!(objects = restored.objects, revision = restored.revision.0, "restored");
     // There is nothing to wait for.
     context.shutdown.trigger();

@@ -3,24 +3,27 @@
 //! The stream is a file of copies as the log has them (see the log's format): a header with the revision, a record
 //! for each object, a mark at the end, each with its checksum and the chain over all before it. So it says itself
 //! whether it is whole, a backup of one backend restores into any other, and to restore into a log is to check the
-//! stream and to put its records where the log expects its oldest file, sealed where the log seals. Read on: [`Snapshot`] for what is in it.
+//! stream and to put its records where the log expects its oldest file, sealed where the log seals. Read on:
+//! [`Snapshot`] for what is in it, [`restore_into`] for backends that are no log.
+
+mod checked;
+mod into;
 
 use std::io::{self, Read};
 use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use self::checked::{Checked, Item};
+pub use self::into::{restore_into, was_interrupted};
 use crate::author;
 use crate::disk::{File, Open, write_full};
 use crate::key::{Bucket, Key, Revision};
 use crate::log::LogOptions;
-use crate::log::format::{
-    AUTHORED, Chain, FileHeader, FileId, HEADER, HeaderFound, RECORD, Record, RecordKind, SEALED, parse,
-    u32_at,
-};
+use crate::log::format::{Chain, FileHeader, FileId, Record, RecordKind, SEALED};
 use crate::seal::{self, Seal, SealError};
 use crate::state::{Scope, Snapshot};
-use crate::store::MAX_VALUE;
+use crate::write::WriteError;
 
 /// The name under which a backup counts its checksums.
 const ID: FileId = FileId { kind: crate::log::format::FileKind::Kept, number: 1 };
@@ -120,6 +123,9 @@ pub enum RestoreError {
         /// The directory.
         dir: PathBuf,
     },
+    /// The store has objects already.
+    #[error("the store has objects already")]
+    InUse,
     /// Not a backup, or a damaged one, or not all of it.
     #[error("the backup is damaged at offset {offset}")]
     Damaged {
@@ -135,6 +141,15 @@ pub enum RestoreError {
     /// A value could not be encrypted for the disk.
     #[error("a value cannot be sealed")]
     Seal(#[from] SealError),
+    /// An object of the backup has not the form of one.
+    #[error("{key} in the backup is not an object")]
+    Malformed {
+        /// Which one.
+        key: Key,
+    },
+    /// The store refused an object.
+    #[error("an object cannot be written")]
+    Write(#[source] WriteError),
     /// Reading the backup or writing the store failed.
     #[error("the restore failed")]
     Io(#[from] io::Error),
@@ -193,37 +208,20 @@ fn copy_checked(
     file: &dyn File,
     seal: Option<&dyn Seal>,
 ) -> Result<(FileHeader, u64), RestoreError> {
-    let mut bytes = vec![0; HEADER as usize];
-    fill(backup, &mut bytes, 0)?;
-    let header = match FileHeader::decode(&bytes, ID) {
-        HeaderFound::Valid(header) => header,
-        HeaderFound::Newer(found) => return Err(RestoreError::NewerFormat { found }),
-        HeaderFound::Nothing => return Err(RestoreError::Damaged { offset: 0 }),
-    };
-    // Two chains: that of the stream, and that of the file, in which some values are sealed.
-    let (mut chain, mut written, mut objects) = (Chain::default(), Chain::default(), 0);
-    let (mut start, mut offset) = (HEADER, 0);
-    let mut out = std::mem::take(&mut bytes);
+    let mut backup = Checked::open(backup)?;
+    let header = backup.header;
+    let mut out = header.encode();
+    // The file has a chain of its own: in it some values are sealed.
+    let (mut chain, mut objects, mut offset) = (Chain::default(), 0, 0);
     loop {
-        bytes.resize(RECORD, 0);
-        fill(backup, &mut bytes, start)?;
-        let length = u32_at(&bytes, 0) as usize;
-        if !(RECORD..=MAX_VALUE + (16 << 10)).contains(&length) {
-            return Err(RestoreError::Damaged { offset: start });
-        }
-        bytes.resize(length, 0);
-        fill(backup, &mut bytes[RECORD..], start)?;
-        let parsed = parse(&bytes, ID).filter(|parsed| parsed.record.chain == chain);
-        let parsed = parsed.ok_or(RestoreError::Damaged { offset: start })?;
-        chain = chain.after(parsed.crc);
-        let mut record = Record { chain: written, ..parsed.record };
-        if record.kind == RecordKind::Mark {
-            record.encode(ID, &mut out);
-            break;
-        }
-        let key = Key::from_path(record.bucket.into(), record.path);
-        let key = key.filter(|_| record.revision <= header.base && record.flags & !AUTHORED == 0);
-        let key = key.ok_or(RestoreError::Damaged { offset: start })?;
+        let (key, mut record) = match backup.next()? {
+            Item::Object(key, record) => (key, record),
+            Item::End(mark) => {
+                Record { chain, ..mark }.encode(ID, &mut out);
+                break;
+            }
+        };
+        record.chain = chain;
         let sealed = match seal {
             Some(seal) if seal.seals(key.bucket()) => {
                 let context = seal::context(record.bucket, record.path, record.revision);
@@ -234,9 +232,8 @@ fn copy_checked(
         if let Some(sealed) = &sealed {
             (record.flags, record.value) = (record.flags | SEALED, sealed);
         }
-        written = written.after(record.encode(ID, &mut out));
+        chain = chain.after(record.encode(ID, &mut out));
         objects += 1;
-        start += length as u64;
         if out.len() >= PIECE {
             write_full(file, &out, offset)?;
             offset += out.len() as u64;
@@ -244,16 +241,5 @@ fn copy_checked(
         }
     }
     write_full(file, &out, offset)?;
-    if backup.read(&mut [0])? != 0 {
-        return Err(RestoreError::Damaged { offset: start + RECORD as u64 });
-    }
     Ok((header, objects))
-}
-
-/// Reads exactly so much; a stream that ends too early is damaged.
-fn fill(backup: &mut dyn Read, bytes: &mut [u8], offset: u64) -> Result<(), RestoreError> {
-    backup.read_exact(bytes).map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => RestoreError::Damaged { offset },
-        _ => RestoreError::Io(error),
-    })
 }

@@ -83,7 +83,7 @@ pub mod seal;
 pub mod testing;
 
 pub use author::Author;
-pub use backup::{Backup, RestoreError, Restored, restore};
+pub use backup::{Backup, RestoreError, Restored, restore, restore_into, was_interrupted};
 pub use entry::{Entry, Event, EventKind, Extract, ExtractError, Extracted, Template, Term};
 pub use etcd::{EtcdError, EtcdOptions, EtcdTls};
 pub use hub::Window;

@@ -187,8 +187,10 @@ async fn left(host: &Host, ns: &Namespace<'_>, pods: usize, before: &[PathBuf]) 
     let all: Vec<Value> = list.items.iter().map(|item| item.decode()).collect::<Result<_, _>>()?;
     let uid = |pod: &Value| pod["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let uids: BTreeSet<String> = all.iter().map(uid).collect();
+    // One without an address has no sandbox: not bound yet, or of a class that the runtime does not know.
     let networked = all.iter().filter(|pod| {
         pod["spec"]["hostNetwork"] != json!(true)
+            && pod["status"]["podIP"].is_string()
             && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
     });
     let networked = networked.count();

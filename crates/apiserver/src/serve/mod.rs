@@ -98,9 +98,9 @@ pub enum StartError {
     /// The store's thread ended without an answer.
     #[error("open the store: it panicked")]
     StorePanicked,
-    /// A thread that was asked to work ended without an answer.
-    #[error("wait for a thread")]
-    Stopped(#[source] tokio::task::JoinError),
+    /// The store has a part of a backup only.
+    #[error("a restore was interrupted: the store has a part of the backup only; restore again")]
+    HalfRestored,
     /// What must exist from the first second could not be made.
     #[error("make the first objects")]
     Bootstrap(#[source] Status),
@@ -145,6 +145,9 @@ impl Server {
 
         let encryption = encryption(&config.store)?;
         let store = open(&config, encryption.as_ref(), &context).await?;
+        if store::was_interrupted(&store.snapshot()) {
+            return Err(StartError::HalfRestored);
+        }
         let watched = store.clone();
         // The name under which monitoring looks for the store of an apiserver.
         context.health.register_fn("etcd", Question::Live, move || alive(&watched));
@@ -262,7 +265,7 @@ async fn open(
     // Reading a large log takes a while, and the threads here have other things to do.
     match tokio::task::spawn_blocking(move || Store::open(options)).await {
         Ok(opened) => opened.map_err(StartError::Store),
-        Err(_) => Err(StartError::StorePanicked),
+        Err(_panicked) => Err(StartError::StorePanicked),
     }
 }
 

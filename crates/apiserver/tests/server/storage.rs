@@ -4,13 +4,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use apiserver::StartError;
-use apiserver::config::StoreKind;
+use apiserver::config::{EtcdStore, StoreKind};
 use apiserver::serve::restore;
+use apiserver::testing::config;
+use component::Context;
 use futures_util::StreamExt as _;
 use rpc::v1::backup_chunk::Part;
 use rpc::v1::cluster_client::ClusterClient;
 use rpc::v1::{BackupRequest, InfoRequest, RotateKeysRequest};
 use serde_json::json;
+use store::testing::etcd::EtcdCluster;
 use tonic::Code;
 
 use super::*;
@@ -113,11 +116,12 @@ async fn a_backup_comes_back_as_it_was_in_another_directory() {
 
     let file = to.path().join("backup");
     std::fs::write(&file, &bytes[..bytes.len() - 60]).expect("written");
-    let kind = StoreKind::Local(to.path().join("store"));
-    assert!(restore(&kind, &file).is_err(), "what is not whole is refused");
+    let config = config(StoreKind::Local(to.path().join("store")), Some(to.path()));
+    let context = Context::for_tests();
+    assert!(restore(&config, &file, &context).await.is_err(), "what is not whole is refused");
     std::fs::write(&file, &bytes).expect("written");
-    restore(&kind, &file).expect("restored");
-    assert!(restore(&kind, &file).is_err(), "there is a store now");
+    restore(&config, &file, &context).await.expect("restored");
+    assert!(restore(&config, &file, &context).await.is_err(), "there is a store now");
     std::fs::remove_file(&file).expect("removed");
     assert!(!on_disk(to.path(), "correct-horse-battery"));
 
@@ -127,6 +131,33 @@ async fn a_backup_comes_back_as_it_was_in_another_directory() {
     // Who saw more of the old cluster than the backup has is told to list anew.
     let path = format!("{SECRETS}?watch=1&resourceVersion={}", newest.as_str().expect("a version"));
     assert!(asker.get(&path).await.text().contains("\"code\":410"));
+    asker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_log_comes_back_in_etcd() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(cluster) = EtcdCluster::start(dir.path(), 1, &[]) else { return };
+    let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+    let asker = start_in(&from).await;
+    assert_eq!(asker.post(SECRETS, &secret("a", "correct-horse-battery")).await.code, 201);
+    let saved = asker.get(&format!("{SECRETS}/a")).await.json();
+    let file = dir.path().join("backup");
+    std::fs::write(&file, backup(&asker).await).expect("written");
+    asker.stop().await;
+
+    let etcd = EtcdStore::new(cluster.endpoints(), to.join("store"));
+    let config = config(StoreKind::Etcd(etcd), Some(&to));
+    let context = Context::for_tests();
+    let restored = restore(&config, &file, &context).await.expect("restored");
+    assert!(restored.objects > 100, "the first objects and the secret: {restored:?}");
+    assert!(restore(&config, &file, &context).await.is_err(), "there are objects now");
+    let server = TestServer::start_with(config, context).await.expect("starts");
+    let asker = Asker { server, tasks: Shutdown::new() };
+    let mut found = asker.get(&format!("{SECRETS}/a")).await.json();
+    assert_ne!(found["metadata"]["resourceVersion"], saved["metadata"]["resourceVersion"]);
+    found["metadata"]["resourceVersion"] = saved["metadata"]["resourceVersion"].clone();
+    assert_eq!(found, saved, "all but the revision");
     asker.stop().await;
 }
 

@@ -65,7 +65,7 @@ pub async fn roles_decide_and_tokens_prove(host: &Host) -> Result<()> {
 }
 
 pub async fn namespaces_have_limits(host: &Host) -> Result<()> {
-    let ns = host.namespace("limits").await?;
+    let ns = host.namespace("quotas").await?;
     ns.kubectl("create quota q --hard=pods=1").await?.ok()?;
     ns.wait("resourcequotas", "q", "a status", |quota| quota["status"]["hard"]["pods"] == "1").await?;
     ns.apply(&LOOKER.replace("reader", "default")).await?;
@@ -75,7 +75,7 @@ pub async fn namespaces_have_limits(host: &Host) -> Result<()> {
         refused.contains("exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"),
         "{refused}"
     );
-    ns.kubectl("label namespace limits pod-security.kubernetes.io/enforce=restricted").await?.ok()?;
+    ns.kubectl("label namespace quotas pod-security.kubernetes.io/enforce=restricted").await?.ok()?;
     ns.kubectl("delete quota q").await?.ok()?;
     let refused = ns.kubectl_with("create -f -", &second).await?.refused()?;
     ensure!(refused.contains("violates PodSecurity \"restricted:latest\""), "{refused}");

@@ -55,6 +55,21 @@ spec:
     until_gone(&folder).await
 }
 
+/// Waits until a namespace has no containers, running or not: the last are removed after their pod is gone.
+async fn until_no_container(host: &Host, namespace: &str) -> Result<()> {
+    let filter = format!("label=io.kubernetes.pod.namespace={namespace}");
+    let mut look = tokio::time::interval(std::time::Duration::from_millis(200));
+    let begun = std::time::Instant::now();
+    loop {
+        look.tick().await;
+        let left = host.engine.docker(&["ps", "-aq", "--filter", &filter]).await?.ok()?;
+        if left.trim().is_empty() {
+            return Ok(());
+        }
+        ensure!(begun.elapsed() < e2e::PATIENCE, "left: {left}");
+    }
+}
+
 async fn until_gone(path: &Path) -> Result<()> {
     let mut look = tokio::time::interval(std::time::Duration::from_millis(200));
     let gone = async {
@@ -232,7 +247,6 @@ spec:
     let log = ns.kubectl("logs p").await?.ok()?;
     ensure!(log.contains("image nginx:1.22") && log.contains("refused"), "{log}");
     ns.kubectl("delete pod p").await?.ok()?;
-    let containers = host.engine.docker(&["ps", "-a", "--format", "{{.Names}} {{.Labels}}"]).await?.ok()?;
-    ensure!(!containers.lines().any(|line| line.contains("images")), "left: {containers}");
+    until_no_container(host, "images").await?;
     Ok(())
 }

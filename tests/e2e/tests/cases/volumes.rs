@@ -26,7 +26,7 @@ spec:
 ";
 
 pub async fn a_stateful_set_finds_its_data_again(host: &Host) -> Result<()> {
-    let ns = host.namespace("claims").await?;
+    let ns = host.namespace("set-claims").await?;
     ns.apply(SET).await?;
     ns.ready_pods("app=db", 2).await?;
     for name in ["data-db-0", "data-db-1"] {
