@@ -64,8 +64,6 @@ pub use names::{Names, RandomNames};
 pub(crate) use object::header;
 pub(crate) use object::of_value as object_of_value;
 pub(crate) use object::stored as object_of;
-#[cfg(test)]
-pub(crate) use object::template;
 pub(crate) use object::template;
 pub use object::{deprecation, render};
 pub use options::{dry_run, field_validation};
