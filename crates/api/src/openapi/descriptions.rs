@@ -1,4 +1,5 @@
-//! What the types and fields are for, in words. The build script collects them; see `build.rs`.
+//! What the types and fields are for, in words. The build script collects them (see `build.rs`); of types that are not
+//! in that crate `ours.txt` says it.
 //!
 //! Versions that Kubernetes serves no more are described as their later selves.
 
@@ -8,8 +9,10 @@ use crate::schema::TypeDef;
 
 static TEXT: &str = include_str!(concat!(env!("OUT_DIR"), "/descriptions.txt"));
 
+static OURS: &str = include_str!("ours.txt");
+
 /// How long they are together: other descriptions are other documents.
-pub(super) const LENGTH: usize = TEXT.len();
+pub(super) const LENGTH: usize = TEXT.len() + OURS.len();
 
 /// The descriptions, to be looked up. Made for a document, and dropped with what made it.
 pub(super) struct Descriptions {
@@ -28,7 +31,8 @@ impl Descriptions {
     pub(super) fn new() -> Self {
         let mut types: HashMap<&'static str, Described> = HashMap::new();
         let mut short = HashMap::new();
-        for block in TEXT.split_terminator("\n=").map(|block| block.trim_start_matches('=')) {
+        let blocks = [TEXT, OURS].into_iter().flat_map(|text| text.split_terminator("\n="));
+        for block in blocks.map(|block| block.trim_start_matches('=')) {
             let mut lines = block.lines();
             let (Some(name), text) = (lines.next(), lines.next().unwrap_or_default()) else { continue };
             let fields = lines.filter_map(|line| line.split_once(' ')).collect();
