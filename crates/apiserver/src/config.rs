@@ -49,8 +49,9 @@ pub struct Args {
     /// Where objects are kept: `local` (a synced log under the data directory), `memory`, or in etcd, which several
     /// apiservers can share: `etcd://host:port,host:port`.
     ///
-    /// Apiservers that share an etcd cluster also share `pki/ca.crt`, `pki/ca.key` and `store.keys` of their data
-    /// directories: copy these from the first one before another one starts.
+    /// Apiservers that share an etcd cluster also share `pki/ca.crt`, `pki/ca.key`, `pki/front-proxy-ca.crt`,
+    /// `pki/front-proxy-ca.key` and `store.keys` of their data directories: copy these from the first one before
+    /// another one starts.
     #[arg(long, value_name = "STORE", default_value = "local")]
     pub store: String,
     /// How much of the disk the history of a `local` store may take, as `512Mi`; the oldest goes first.
@@ -66,7 +67,8 @@ pub struct Args {
     /// is open anyway where the server listens on loopback only.
     #[arg(long, value_name = "CIDR")]
     pub webhook_allow_network: Vec<Network>,
-    /// Make the store of a data directory that has none yet of a backup (`cox backup`), and end.
+    /// Make a store of a backup (`cox backup`), in a data directory that has none yet or in an etcd without objects,
+    /// and end.
     #[arg(long, value_name = "FILE")]
     pub restore: Option<PathBuf>,
     /// What is recorded of requests.
