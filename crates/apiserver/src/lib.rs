@@ -25,6 +25,7 @@ mod cel;
 mod certificates;
 mod crd;
 mod discovery;
+mod endpoints;
 mod grpc;
 mod logs;
 mod metrics;

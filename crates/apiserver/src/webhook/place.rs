@@ -2,11 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
 use store::{Bucket, Key, Snapshot};
 
 use super::networks::Allowed;
 use super::{ClientConfig, ServiceReference};
+use crate::endpoints::{Service, Slice};
 
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const OF_SERVICE: &str = "kubernetes.io/service-name";
@@ -68,52 +68,6 @@ fn of_url(url: &str) -> Result<Place, String> {
     })
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Service {
-    spec: ServiceSpec,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ServiceSpec {
-    ports: Vec<ServicePort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ServicePort {
-    name: String,
-    port: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Slice {
-    endpoints: Vec<Endpoint>,
-    ports: Vec<EndpointPort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Endpoint {
-    addresses: Vec<String>,
-    conditions: Conditions,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Conditions {
-    ready: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct EndpointPort {
-    name: Option<String>,
-    port: Option<u16>,
-}
-
 /// A Service is one of its ready endpoints: this server need not stand where Service addresses lead anywhere.
 pub(crate) fn of_service(
     reference: &ServiceReference,
@@ -127,25 +81,18 @@ pub(crate) fn of_service(
         .get(&Key::new(&Bucket::from("services"), namespace, name))
         .ok_or_else(|| format!("service {name:?} not found"))?;
     let service: Service = serde_json::from_slice(&entry.value).unwrap_or_default();
-    let port_name = service
-        .spec
-        .ports
-        .iter()
-        .find(|own| own.port == port)
-        .map(|own| own.name.clone())
-        .ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
+    let port_name =
+        service.name_of(port).ok_or_else(|| format!("no service port {port} found for service {name:?}"))?;
     let mut addresses = Vec::new();
     for entry in snapshot.list(&Bucket::from(SLICES), Some(namespace.as_str()), None) {
         if crate::pipeline::header(entry).labels.get(OF_SERVICE) != Some(name) {
             continue;
         }
         let slice: Slice = serde_json::from_slice(&entry.value).unwrap_or_default();
-        let own = slice.ports.iter().find(|own| own.name.as_deref().unwrap_or_default() == port_name);
-        let Some(target) = own.and_then(|own| own.port) else { continue };
-        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false));
-        let all =
-            ready.flat_map(|endpoint| &endpoint.addresses).filter_map(|text| text.parse::<IpAddr>().ok());
-        addresses.extend(all.map(|address| SocketAddr::new(address, target)));
+        for (endpoint, target) in slice.ready(port_name) {
+            let all = endpoint.addresses.iter().filter_map(|text| text.parse::<IpAddr>().ok());
+            addresses.extend(all.map(|address| SocketAddr::new(address, target)));
+        }
     }
     if addresses.is_empty() {
         return Err(format!("no endpoints available for service {name:?}"));

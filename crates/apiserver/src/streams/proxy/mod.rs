@@ -24,8 +24,9 @@ use store::{Bucket, Key, Snapshot};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 
-use self::place::{Named, Service, Slice};
+use self::place::Named;
 use super::{Answers, KubeletPorts, Ports};
+use crate::endpoints::{Service, Slice};
 use crate::pipeline::{RequestContext, Target};
 use crate::serve::{App, Body, empty};
 

@@ -3,6 +3,8 @@
 use api::status::{Reason, Status};
 use serde::Deserialize;
 
+use crate::endpoints::{Service, Slice};
+
 /// A port that is asked for where neither the client nor the pod names one.
 const HTTP: u16 = 80;
 
@@ -69,61 +71,6 @@ pub(super) fn port_of_pod(wanted: &str, pod: &Pod) -> Result<u16, Status> {
     number.or_else(named).ok_or_else(|| Status::bad_request(format!("the pod has no port {wanted:?}")))
 }
 
-/// The fields of a Service that say which ports it has.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Service {
-    spec: ServiceSpec,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ServiceSpec {
-    ports: Vec<ServicePort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct ServicePort {
-    name: String,
-    port: u16,
-}
-
-/// The fields of an EndpointSlice that say where its pods are.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Slice {
-    endpoints: Vec<Endpoint>,
-    ports: Vec<EndpointPort>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Endpoint {
-    conditions: Conditions,
-    target_ref: TargetRef,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Conditions {
-    ready: Option<bool>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct TargetRef {
-    kind: String,
-    name: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct EndpointPort {
-    name: Option<String>,
-    port: Option<u16>,
-}
-
 /// A ready pod of a Service, and its port; `turn` says which of them.
 pub(super) fn pod_of_service(
     wanted: &Named<'_>,
@@ -132,32 +79,24 @@ pub(super) fn pod_of_service(
     turn: usize,
 ) -> Result<(String, u16), Status> {
     let unavailable = |why: String| Status::failure(Reason::ServiceUnavailable, why);
-    let ports = &service.spec.ports;
-    let name = match (wanted.port, ports.as_slice()) {
+    let name = match (wanted.port, service.ports()) {
         // One port needs no name.
         ("", [only]) => only.name.as_str(),
         (port, _) => match port.parse::<u16>() {
             Ok(number) => {
-                let found = ports.iter().find(|port| port.port == number);
                 let missing =
                     || unavailable(format!("no service port {number} found for service {:?}", wanted.name));
-                found.ok_or_else(missing)?.name.as_str()
+                service.name_of(number).ok_or_else(missing)?
             }
             Err(_) => port,
         },
     };
-    let mut places = Vec::new();
-    for slice in slices {
-        let port = slice.ports.iter().find(|port| port.name.as_deref().unwrap_or_default() == name);
-        let Some(port) = port.and_then(|port| port.port) else { continue };
-        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.conditions.ready != Some(false));
-        // What is no pod of the cluster is reached by nobody's order but its own.
-        let pods = ready.filter(|endpoint| endpoint.target_ref.kind == "Pod");
-        places.extend(pods.map(|endpoint| (&endpoint.target_ref.name, port)));
-    }
+    let ready = slices.iter().flat_map(|slice| slice.ready(name));
+    // What is no pod of the cluster is reached by nobody's order but its own.
+    let places: Vec<_> = ready.filter_map(|(endpoint, port)| Some((endpoint.pod()?, port))).collect();
     match places.len() {
         0 => Err(unavailable(format!("no endpoints available for service {:?}", wanted.name))),
-        count => Ok((places[turn % count].0.clone(), places[turn % count].1)),
+        count => Ok((places[turn % count].0.to_owned(), places[turn % count].1)),
     }
 }
 
