@@ -103,6 +103,8 @@ impl ObjectReference {
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
+    /// Who says so, as `deployment-controller`.
+    pub component: Arc<str>,
     /// To what.
     pub object: ObjectReference,
     /// News or trouble.
@@ -118,6 +120,7 @@ pub struct Recorded {
 /// Records events. Clones share the queue.
 #[derive(Debug, Clone)]
 pub struct EventRecorder {
+    component: Arc<str>,
     sender: mpsc::Sender<Recorded>,
     clock: SharedClock,
 }
@@ -135,18 +138,23 @@ impl EventRecorder {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let writer = Writer {
             api: client.dynamic(GroupVersionResource::new("", "v1", "events")),
-            correlator: Correlator::new(component, host),
+            correlator: Correlator::new(host),
             rng: StdRng::from_os_rng(),
         };
         let stop = shutdown.clone();
         spawn(shutdown, "event-recorder", writer.run(receiver, stop));
-        Self { sender, clock }
+        Self { component: component.into(), sender, clock }
+    }
+
+    /// The same recorder for another component of this daemon.
+    pub fn named(&self, component: &str) -> Self {
+        Self { component: component.into(), ..self.clone() }
     }
 
     /// A recorder for tests and the events that it would write.
     pub fn for_tests(clock: SharedClock) -> (Self, mpsc::Receiver<Recorded>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        (Self { sender, clock }, receiver)
+        (Self { component: "test".into(), sender, clock }, receiver)
     }
 
     /// Records an event. Returns at once; drops the event where too many wait.
@@ -158,6 +166,7 @@ impl EventRecorder {
         message: impl Into<String>,
     ) {
         let event = Recorded {
+            component: self.component.clone(),
             object: object.clone(),
             r#type,
             reason: reason.to_owned(),

@@ -70,6 +70,11 @@ impl Context {
         Self { client, config, events, metrics, clock, shutdown, shared: Arc::default() }
     }
 
+    /// The same context for one that tells of events under another name.
+    pub fn telling_as(&self, component: &str) -> Self {
+        Self { events: self.events.named(component), ..self.clone() }
+    }
+
     /// The objects of a kind.
     pub fn api<K: Resource>(&self) -> Api<K> {
         self.client.api()

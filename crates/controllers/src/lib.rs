@@ -81,18 +81,37 @@ const NAMES: [&str; 22] = [
 pub async fn run(config: Config, daemon: Daemon) -> Result<(), ClientError> {
     let ready = daemon.health.register("informers");
     let client = Client::connect(&config.kubeconfig)?.with_field_manager("kube-controller-manager");
-    let events = EventRecorder::start(&client, "controllers", "", daemon.clock.clone(), &daemon.shutdown);
+    let events =
+        EventRecorder::start(&client, "controllermanager", "", daemon.clock.clone(), &daemon.shutdown);
     let names = config.controllers.clone();
     let metrics = metrics::Metrics::register(&daemon.metrics);
     let context = Context::new(client, Arc::new(config), events, metrics, (daemon.clock, daemon.shutdown));
     for name in names {
-        start(name, &context);
+        start(name, &context.telling_as(source(name)));
     }
     if context.start().await {
         ready.ok();
         tracing::info!("controllers work");
     }
     Ok(())
+}
+
+/// Under which name a controller tells of events, where Kubernetes has one of its own for it.
+fn source(name: &str) -> &'static str {
+    match name {
+        "cronjob" => "cronjob-controller",
+        "daemonset" => "daemonset-controller",
+        "deployment" => "deployment-controller",
+        "ephemeral-volume" => "ephemeral_volume",
+        "job" => "job-controller",
+        "nodeipam" => "cidrAllocator",
+        "nodelifecycle" => "node-controller",
+        "persistentvolume-binder" => "persistentvolume-controller",
+        "replicaset" => "replicaset-controller",
+        "replicationcontroller" => "replication-controller",
+        "statefulset" => "statefulset-controller",
+        _ => "controllermanager",
+    }
 }
 
 fn start(name: &str, context: &Context) {

@@ -249,6 +249,15 @@ projection! {
         reason: String,
         /// In a sentence.
         message: String,
+        /// Who says so.
+        source: EventSource,
+    }
+}
+projection! {
+    /// Who tells of something.
+    EventSource part {
+        /// As `deployment-controller`.
+        component: String,
     }
 }
 projection! {

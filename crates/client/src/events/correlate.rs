@@ -65,7 +65,6 @@ struct Bucket {
 /// Remembers what was written.
 #[derive(Debug)]
 pub(super) struct Correlator {
-    component: String,
     host: String,
     similar: HashMap<Similar, Group, FixedState>,
     written: HashMap<(Similar, String), Written, FixedState>,
@@ -74,9 +73,8 @@ pub(super) struct Correlator {
 }
 
 impl Correlator {
-    pub(super) fn new(component: &str, host: &str) -> Self {
+    pub(super) fn new(host: &str) -> Self {
         Self {
-            component: component.to_owned(),
             host: host.to_owned(),
             similar: HashMap::default(),
             written: HashMap::default(),
@@ -174,7 +172,7 @@ impl Correlator {
         let stamp = u64::try_from(event.at.as_nanosecond()).unwrap_or_default().wrapping_add(self.sequence);
         let name = NamespacedName::new(namespace, format!("{}.{stamp:x}", object.name));
         let at = Time(event.at);
-        let mut source = json!({ "component": self.component });
+        let mut source = json!({ "component": &*event.component });
         if !self.host.is_empty() {
             source["host"] = json!(self.host);
         }
@@ -191,7 +189,7 @@ impl Correlator {
             "count": 1,
             "type": event.r#type.as_str(),
             "eventTime": null,
-            "reportingComponent": self.component,
+            "reportingComponent": &*event.component,
             "reportingInstance": self.host,
         });
         Step::Create { name, document: Box::new(document) }
@@ -228,6 +226,7 @@ mod tests {
 
     fn event(message: &str, second: i64) -> Recorded {
         Recorded {
+            component: "kubelet".into(),
             object: ObjectReference {
                 kind: "Pod".into(),
                 namespace: "default".into(),
@@ -250,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_same_event_again_raises_the_count() {
-        let mut correlator = Correlator::new("kubelet", "n1");
+        let mut correlator = Correlator::new("n1");
         let Some(Step::Create { name, document }) = record(&mut correlator, &event("no", 0)) else {
             panic!("the first is created")
         };
@@ -271,7 +270,7 @@ mod tests {
 
     #[test]
     fn similar_events_are_combined_and_too_many_are_not_told() {
-        let mut correlator = Correlator::new("kubelet", "n1");
+        let mut correlator = Correlator::new("n1");
         let steps: Vec<_> =
             (0..40).map(|n| record(&mut correlator, &event(&format!("message {n}"), n))).collect();
         let message = |step: &Option<Step>| match step {

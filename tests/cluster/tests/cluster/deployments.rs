@@ -53,6 +53,15 @@ async fn a_deployment_scales_to_five_and_back() {
     cluster.settled("web", 5).await;
     let observer = &cluster.observer;
     observer.wait_for("five endpoints", |o| (o.ready_addresses("web").len() == 5).then_some(())).await;
+    // Each controller tells what it did under its own name.
+    for (reason, component) in
+        [("ScalingReplicaSet", "deployment-controller"), ("SuccessfulCreate", "replicaset-controller")]
+    {
+        let told = |o: &cluster::Observer| {
+            o.events.list().iter().find(|event| event.reason == reason).map(|e| e.source.component.clone())
+        };
+        assert_eq!(observer.wait_for("an event", told).await, component);
+    }
     let five = observer.pods_of("web");
     assert!(
         first.iter().all(|name| five.iter().any(|pod| pod.metadata.name == *name)),
