@@ -39,7 +39,8 @@ need_rust() {
 
 # Runs "$@" until it succeeds, at most 30 seconds.
 within_30s() {
-  for _ in $(seq 150); do "$@" >/dev/null 2>&1 && return; sleep 0.2; done
+  # With its status: a bare return in a trap gives that of what failed before, and would end the cleaning up.
+  for _ in $(seq 150); do "$@" >/dev/null 2>&1 && return 0; sleep 0.2; done
   say "gave up waiting for: $*"
   return 1
 }

@@ -83,3 +83,14 @@ fn scripts_are_short_and_stop_at_the_first_error() {
     assert!(seen > 0, "no script found");
     assert_tidy(complaints);
 }
+
+/// What a script started has to end when the script fails, too.
+#[test]
+fn a_script_that_fails_cleans_up_to_the_end() {
+    let script = "source scripts/lib/common.sh; trap 'within_30s true; echo cleaned' EXIT; false";
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let run = Command::new("bash").args(["-ec", script]).current_dir(root).output();
+    let run = run.expect("bash is there");
+    assert_eq!(String::from_utf8_lossy(&run.stdout), "cleaned\n", "{}", String::from_utf8_lossy(&run.stderr));
+    assert!(!run.status.success(), "and says that it failed");
+}
