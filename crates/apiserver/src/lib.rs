@@ -40,6 +40,7 @@ pub mod admission;
 mod aggregate;
 pub mod bootstrap;
 mod flow;
+mod follow;
 mod kinds;
 pub mod pipeline;
 pub mod webhook;

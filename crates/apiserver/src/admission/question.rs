@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::matching::{Candidate, name_of};
 use super::{Operation, Request};
-use crate::pipeline::{Authorizer, UserInfo};
+use crate::pipeline::Authorizer;
 
 /// A write that webhooks and policies are asked about.
 pub(crate) struct Question<'a> {
@@ -99,7 +99,7 @@ impl<'a> Question<'a> {
             told["namespace"] = namespace.into();
         }
         told["operation"] = request.operation.as_str().into();
-        told["userInfo"] = user(request.user);
+        told["userInfo"] = request.user.document();
         told["dryRun"] = self.dry_run.into();
         told["options"] = options(request.operation, self.dry_run);
         told
@@ -112,20 +112,6 @@ fn kind(group: &str, version: &str, kind: &str) -> Value {
 
 fn resource(group: &str, version: &str, resource: &str) -> Value {
     json!({"group": group, "version": version, "resource": resource})
-}
-
-fn user(user: &UserInfo) -> Value {
-    let mut info = json!({"username": user.name});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.as_str().into();
-    }
-    if !user.groups.is_empty() {
-        info["groups"] = json!(user.groups);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }
 
 /// The kind of the options of an operation.

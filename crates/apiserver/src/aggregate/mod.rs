@@ -30,7 +30,7 @@ use component::kubeconfig::Identity;
 use component::{Backoff, Context, ErrorChain, SharedClock, Shutdown, spawn};
 use parking_lot::Mutex;
 use serde_json::Value;
-use store::{Bucket, Event, ReadError, Snapshot};
+use store::{Bucket, Event, Snapshot};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -40,7 +40,8 @@ use self::connector::Outlet;
 pub(crate) use self::documents::{Documents, add_to_v2};
 pub(crate) use self::proxy::{Passed, pass};
 pub(crate) use self::register::priority;
-use crate::pipeline::{Body, Pipeline, RequestContext, Subresource, Target, UserInfo, WriteOptions, header};
+use crate::follow::{self, Failure};
+use crate::pipeline::{Body, Pipeline, RequestContext, Subresource, Target, WriteOptions, header};
 use crate::webhook::{Allowed, ServiceReference};
 
 const BUCKET: &str = "apiservices.apiregistration.k8s.io";
@@ -53,9 +54,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(30);
 
 /// How soon one that is not there is looked at again at first.
 const RETRY_FROM: Duration = Duration::from_millis(200);
-
-/// How long it waits after a failure of its own.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// An APIService that names a Service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -199,25 +197,10 @@ impl Aggregator {
 
     /// Follows the APIServices until shutdown.
     pub(crate) fn start(&self, context: &Context) {
-        let (own, stopping) = (self.clone(), context.shutdown.clone());
-        spawn(&context.shutdown, "apiservices", async move {
-            loop {
-                let ended = tokio::select! {
-                    () = stopping.triggered() => return,
-                    ended = own.follow() => ended,
-                };
-                match ended {
-                    Ok(()) | Err(Failure::Read(ReadError::Closed)) => return,
-                    Err(Failure::Read(_)) => {}
-                    Err(Failure::Write(status)) => {
-                        warn!(error = %ErrorChain(&status), "write an APIService");
-                        tokio::select! {
-                            () = stopping.triggered() => return,
-                            () = tokio::time::sleep(PAUSE) => {}
-                        }
-                    }
-                }
-            }
+        let own = self.clone();
+        follow::keep(context, "apiservices", "write an APIService", move || {
+            let own = own.clone();
+            async move { own.follow().await }
         });
     }
 
@@ -390,21 +373,7 @@ impl Aggregator {
     }
 }
 
-enum Failure {
-    Read(ReadError),
-    Write(Status),
-}
-
 /// In which APIServices are written.
 fn context(now: jiff::Timestamp) -> RequestContext {
-    RequestContext {
-        user: UserInfo {
-            name: "system:apiserver".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-            ..UserInfo::default()
-        },
-        now,
-        at: None,
-        user_agent: "kube-aggregator".to_owned(),
-    }
+    RequestContext::of_server("kube-aggregator", now)
 }

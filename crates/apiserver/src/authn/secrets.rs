@@ -8,24 +8,22 @@ use std::sync::Arc;
 use api::status::Status;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use component::{Context, ErrorChain, SharedClock, spawn};
+use component::{Context, SharedClock};
 use serde_json::{Value, json};
-use store::{Bucket, EventKind, Key, ReadError, Snapshot, Watch};
-use tracing::{debug, warn};
+use store::{Bucket, EventKind, Key, Snapshot, Watch};
+use tracing::debug;
 
 use super::accounts::{Reference, legacy_token};
 use super::keys::SigningKey;
+use crate::follow::{self, Failure};
 use crate::pipeline::{
-    Body, DeleteOptions, PatchType, Pipeline, RequestContext, Target, UserInfo, WriteOptions, object_of,
+    Body, DeleteOptions, PatchType, Pipeline, RequestContext, Target, WriteOptions, object_of,
 };
 
 const TYPE: &str = "kubernetes.io/service-account-token";
 const NAME: &str = "kubernetes.io/service-account.name";
 const UID: &str = "kubernetes.io/service-account.uid";
 const MANAGER: &str = "tokens-controller";
-
-/// How long it waits after a failure.
-const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What is to be done with a Secret.
 #[derive(Debug, PartialEq)]
@@ -79,31 +77,11 @@ pub(crate) struct Tokens {
 
 /// Keeps the Secrets current until shutdown.
 pub(crate) fn start(tokens: Tokens, context: &Context) {
-    let (clock, stopping) = (context.clock.clone(), context.shutdown.clone());
-    spawn(&context.shutdown, "service-account-secrets", async move {
-        loop {
-            let ended = tokio::select! {
-                () = stopping.triggered() => return,
-                ended = tokens.follow(&clock) => ended,
-            };
-            match ended {
-                Ok(()) | Err(Failure::Read(ReadError::Closed)) => return,
-                Err(Failure::Read(_)) => {}
-                Err(Failure::Write(status)) => {
-                    warn!(error = %ErrorChain(&status), "fill the Secret of a service account");
-                    tokio::select! {
-                        () = stopping.triggered() => return,
-                        () = tokio::time::sleep(PAUSE) => {}
-                    }
-                }
-            }
-        }
+    let (tokens, clock) = (Arc::new(tokens), context.clock.clone());
+    follow::keep(context, "service-account-secrets", "fill the Secret of a service account", move || {
+        let (tokens, clock) = (tokens.clone(), clock.clone());
+        async move { tokens.follow(&clock).await }
     });
-}
-
-enum Failure {
-    Read(ReadError),
-    Write(Status),
 }
 
 impl Tokens {
@@ -173,16 +151,7 @@ impl Tokens {
     ) -> Result<(), Status> {
         let Some(def) = self.pipeline.registry().resource("", "v1", "secrets") else { return Ok(()) };
         let target = Target::object(def, Some(key.namespace()), key.name());
-        let context = RequestContext {
-            user: UserInfo {
-                name: "system:apiserver".to_owned(),
-                groups: vec![crate::authz::ADMINISTRATORS.to_owned()],
-                ..UserInfo::default()
-            },
-            now: clock.now(),
-            at: None,
-            user_agent: MANAGER.to_owned(),
-        };
+        let context = RequestContext::of_server(MANAGER, clock.now());
         let done = match action {
             Action::Nothing => return Ok(()),
             Action::Delete => {

@@ -4,20 +4,18 @@
 
 use api::selector::{LabelSelector, Selector};
 use api::status::Status;
-use component::{Context, ErrorChain, SharedClock, spawn};
+use component::{Context, SharedClock};
 use serde_json::{Value, json};
-use store::{Bucket, ReadError};
-use tracing::{info, warn};
+use store::Bucket;
+use tracing::info;
 
-use crate::pipeline::{Body, PatchType, Pipeline, RequestContext, Target, UserInfo, WriteOptions, object_of};
+use crate::follow::{self, Failure};
+use crate::pipeline::{Body, PatchType, Pipeline, RequestContext, Target, WriteOptions, object_of};
 
 const BUCKET: &str = "clusterroles.rbac.authorization.k8s.io";
 
 /// Who writes the rules, as the owners of fields have it.
 const MANAGER: &str = "clusterrole-aggregation-controller";
-
-/// How long it waits after a failure.
-const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// The roles whose rules are not those of the roles that they select: names, and what their rules should be.
 pub fn plan(roles: &[Value]) -> Vec<(String, Value)> {
@@ -61,34 +59,14 @@ fn selector(value: &Value) -> Option<Selector> {
 
 /// Keeps the roles current until shutdown.
 pub(crate) fn start(pipeline: &Pipeline, context: &Context) {
-    let (pipeline, clock, stopping) = (pipeline.clone(), context.clock.clone(), context.shutdown.clone());
-    spawn(&context.shutdown, "clusterrole-aggregation", async move {
-        loop {
-            let ended = tokio::select! {
-                () = stopping.triggered() => return,
-                ended = follow(&pipeline, &clock) => ended,
-            };
-            match ended {
-                Ok(()) | Err(Failure::Read(ReadError::Closed)) => return,
-                Err(Failure::Read(_)) => {}
-                Err(Failure::Write(status)) => {
-                    warn!(error = %ErrorChain(&status), "aggregate a ClusterRole");
-                    tokio::select! {
-                        () = stopping.triggered() => return,
-                        () = tokio::time::sleep(PAUSE) => {}
-                    }
-                }
-            }
-        }
+    let (pipeline, clock) = (pipeline.clone(), context.clock.clone());
+    follow::keep(context, "clusterrole-aggregation", "aggregate a ClusterRole", move || {
+        let (pipeline, clock) = (pipeline.clone(), clock.clone());
+        async move { follow_roles(&pipeline, &clock).await }
     });
 }
 
-enum Failure {
-    Read(ReadError),
-    Write(Status),
-}
-
-async fn follow(pipeline: &Pipeline, clock: &SharedClock) -> Result<(), Failure> {
+async fn follow_roles(pipeline: &Pipeline, clock: &SharedClock) -> Result<(), Failure> {
     let bucket = Bucket::from(BUCKET);
     loop {
         let snapshot = pipeline.store().snapshot();
@@ -108,16 +86,7 @@ async fn write(pipeline: &Pipeline, clock: &SharedClock, name: &str, rules: &Val
     let Some(def) = pipeline.registry().resource("rbac.authorization.k8s.io", "v1", "clusterroles") else {
         return Ok(());
     };
-    let context = RequestContext {
-        user: UserInfo {
-            name: "system:apiserver".to_owned(),
-            groups: vec![super::ADMINISTRATORS.to_owned()],
-            ..UserInfo::default()
-        },
-        now: clock.now(),
-        at: None,
-        user_agent: MANAGER.to_owned(),
-    };
+    let context = RequestContext::of_server(MANAGER, clock.now());
     let body = Body::json(json!({"rules": rules}).to_string());
     let options = WriteOptions { field_manager: MANAGER.to_owned(), ..WriteOptions::default() };
     let target = Target::object(def, None, name);

@@ -15,7 +15,7 @@ use tracing::info;
 
 use self::reconcile::Change;
 use crate::pipeline::{
-    Body, DeleteOptions, GetOptions, PatchType, Pipeline, RequestContext, Target, UserInfo, WriteOptions,
+    Body, DeleteOptions, GetOptions, PatchType, Pipeline, RequestContext, Target, WriteOptions,
 };
 
 /// The namespaces of every cluster.
@@ -231,16 +231,7 @@ impl Bootstrap {
     }
 
     fn context(&self) -> RequestContext {
-        RequestContext {
-            user: UserInfo {
-                name: "system:apiserver".to_owned(),
-                groups: vec!["system:masters".to_owned()],
-                ..UserInfo::default()
-            },
-            now: self.now,
-            at: None,
-            user_agent: "apiserver".to_owned(),
-        }
+        RequestContext::of_server("apiserver", self.now)
     }
 }
 

@@ -16,15 +16,16 @@ use std::time::Duration;
 
 use api::status::Status;
 use api::time::Time;
-use component::{Context, ErrorChain, SharedClock, spawn};
+use component::{Context, SharedClock};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use store::{Bucket, ReadError};
-use tracing::{info, warn};
+use store::Bucket;
+use tracing::info;
 
 pub(crate) use self::asking::{begin, judged, reported};
 use self::request::Requested;
 use self::signer::Signer;
+use crate::follow::{self, Failure};
 use crate::pipeline::{
     Attributes, Body, DeleteOptions, Pipeline, RequestContext, Subresource, Target, UserInfo, WriteOptions,
     object_of,
@@ -42,9 +43,6 @@ const PENDING: SignedDuration = SignedDuration::from_hours(24);
 
 /// How often old requests are looked for.
 const CLEAN_EVERY: Duration = Duration::from_secs(600);
-
-/// How long it waits after a failure.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// What is to be done with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,31 +129,11 @@ pub(crate) struct Certificates {
 
 /// Answers requests until shutdown.
 pub(crate) fn start(certificates: Certificates, context: &Context) {
-    let (clock, stopping) = (context.clock.clone(), context.shutdown.clone());
-    spawn(&context.shutdown, "certificates", async move {
-        loop {
-            let ended = tokio::select! {
-                () = stopping.triggered() => return,
-                ended = certificates.follow(&clock) => ended,
-            };
-            match ended {
-                Ok(()) | Err(Failure::Read(ReadError::Closed)) => return,
-                Err(Failure::Read(_)) => {}
-                Err(Failure::Write(status)) => {
-                    warn!(error = %ErrorChain(&status), "answer a certificate signing request");
-                    tokio::select! {
-                        () = stopping.triggered() => return,
-                        () = tokio::time::sleep(PAUSE) => {}
-                    }
-                }
-            }
-        }
+    let (certificates, clock) = (Arc::new(certificates), context.clock.clone());
+    follow::keep(context, "certificates", "answer a certificate signing request", move || {
+        let (certificates, clock) = (certificates.clone(), clock.clone());
+        async move { certificates.follow(&clock).await }
     });
-}
-
-enum Failure {
-    Read(ReadError),
-    Write(Status),
 }
 
 impl Certificates {
@@ -264,16 +242,7 @@ fn asker(request: &Value) -> UserInfo {
 }
 
 fn context(now: Timestamp) -> RequestContext {
-    RequestContext {
-        user: UserInfo {
-            name: "system:apiserver".to_owned(),
-            groups: vec!["system:masters".to_owned()],
-            ..UserInfo::default()
-        },
-        now,
-        at: None,
-        user_agent: "certificate-controller".to_owned(),
-    }
+    RequestContext::of_server("certificate-controller", now)
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Pipeline {
         review["status"] = match &*def.plural {
             "selfsubjectreviews" => {
                 review["metadata"]["creationTimestamp"] = api::time::Time(context.now).to_string().into();
-                json!({"userInfo": user_info(&context.user)})
+                json!({"userInfo": context.user.document()})
             }
             "selfsubjectaccessreviews" => self.access(&review["spec"], &context.user),
             "subjectaccessreviews" | "localsubjectaccessreviews" => {
@@ -75,7 +75,7 @@ impl Pipeline {
         Ok(match self.inner.authn.identify(token, &audiences, context.now) {
             Some(identity) => json!({
                 "authenticated": true,
-                "user": user_info(&identity.user),
+                "user": identity.user.document(),
                 "audiences": identity.audiences,
             }),
             None => json!({"user": {}, "error": "invalid bearer token"}),
@@ -150,20 +150,6 @@ fn unanswerable(plural: &str, review: &Value) -> Vec<FieldError> {
         errors.push(FieldError::invalid("spec.nonResourceAttributes", path.clone(), why));
     }
     errors
-}
-
-fn user_info(user: &UserInfo) -> Value {
-    let mut info = json!({"username": user.name});
-    if !user.uid.is_empty() {
-        info["uid"] = user.uid.as_str().into();
-    }
-    if !user.groups.is_empty() {
-        info["groups"] = json!(user.groups);
-    }
-    if !user.extra.is_empty() {
-        info["extra"] = json!(user.extra);
-    }
-    info
 }
 
 fn subject(spec: &Value) -> UserInfo {

@@ -11,7 +11,10 @@ use api::registry::ResourceDef;
 use api::status::Status;
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use store::{Entry, Event};
+
+use crate::authz::ADMINISTRATORS;
 
 /// Who asks, as authentication found out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +29,23 @@ pub struct UserInfo {
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
+impl UserInfo {
+    /// As reviews and admission show it: `authentication.k8s.io/v1` UserInfo.
+    pub fn document(&self) -> Value {
+        let mut info = json!({"username": self.name});
+        if !self.uid.is_empty() {
+            info["uid"] = self.uid.as_str().into();
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
+}
+
 /// What surrounds a request.
 #[derive(Debug, Clone)]
 pub struct RequestContext {
@@ -37,6 +57,18 @@ pub struct RequestContext {
     pub at: Option<u64>,
     /// The part before the first slash names the field manager where the request does not.
     pub user_agent: String,
+}
+
+impl RequestContext {
+    /// Of a request that the server makes itself, as the part of it that `user_agent` names.
+    pub fn of_server(user_agent: &str, now: Timestamp) -> Self {
+        let user = UserInfo {
+            name: "system:apiserver".to_owned(),
+            groups: vec![ADMINISTRATORS.to_owned()],
+            ..UserInfo::default()
+        };
+        Self { user, now, at: None, user_agent: user_agent.to_owned() }
+    }
 }
 
 /// A part of an object that has an address of its own.
